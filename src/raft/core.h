@@ -1,0 +1,189 @@
+// The consensus algorithm as a deterministic state machine: inputs in, one Output out.
+//
+// It does no I/O, reads no clock, starts no thread, and draws every random number from the
+// generator it was given: the same inputs give the same outputs. Sources: Ongaro and Ousterhout,
+// "In Search of an Understandable Consensus Algorithm" (the paper); Ongaro's thesis (pre-vote 9.6,
+// check-quorum 6.2, ReadIndex 6.4, leadership transfer 3.10, parallel disk writes 10.2.1).
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "common/rng.h"
+#include "common/status.h"
+#include "common/types.h"
+#include "raft/log_reader.h"
+#include "raft/membership.h"
+#include "raft/message.h"
+#include "raft/progress.h"
+#include "raft/raft_log.h"
+#include "raft/read_index.h"
+#include "raft/term_run.h"
+
+namespace raftkv::raft {
+
+enum class Role : uint8_t { kFollower, kPreCandidate, kCandidate, kLeader };
+
+std::string_view RoleName(Role role);
+
+struct Options {
+  NodeId id;
+  // In ticks. An election times out after a random number of ticks in
+  // [election_ticks, 2 * election_ticks). election_ticks must exceed heartbeat_ticks.
+  uint32_t election_ticks = 10;
+  uint32_t heartbeat_ticks = 1;
+  // One AppendRequest carries at most this many bytes and entries (always at least one entry).
+  uint64_t append_bytes_max = 1 << 20;
+  uint64_t append_entries_max = 4096;
+  // Unacknowledged AppendRequests and their bytes, per follower.
+  uint32_t inflight_messages_max = 256;
+  uint64_t inflight_bytes_max = 16 << 20;
+  // Proposals are refused with kResourceExhausted while more than this many bytes of the leader's
+  // log are uncommitted (one entry is always let in).
+  uint64_t uncommitted_bytes_max = 64 << 20;
+  // Entries handed to apply and not yet reported by OnApplied, in bytes (always at least one).
+  uint64_t apply_bytes_max = 4 << 20;
+  // Recent entries kept in memory beyond those that must be, to feed followers without disk reads.
+  uint64_t cache_bytes_max = 32 << 20;
+};
+
+// What was on disk when the node started.
+struct PersistentState {
+  HardState hard_state;
+  Membership membership;
+  Index first;  // the first entry in the log; first == last + 1 when it is empty
+  Index last;
+  LogPosition before_first;    // the entry just before `first`, cut off by a snapshot; 0 if none
+  std::vector<TermRun> terms;  // of entries first..last
+  LogPosition applied;         // the state machine's position
+};
+
+// One disk write. The log writer makes all of it durable, in the order given (hard state and
+// entries in the same batch, after removing entries at and above `truncate_from`), then sends
+// `after_sync`, then reports OnAppended(seq). Tasks complete in order; one sync may serve many.
+using AppendSeq = uint64_t;
+struct AppendTask {
+  AppendSeq seq = 0;
+  std::optional<HardState> hard_state;
+  Index truncate_from;  // none: nothing to remove
+  std::vector<Entry> entries;
+  // Messages that state a promise: they may leave only when this task, and so all before it, is on
+  // disk. They ride here so that no caller can get it wrong.
+  std::vector<Message> after_sync;
+};
+
+// Entries that are committed and on the local disk, to be applied in order; follow the last task's.
+struct ApplyTask {
+  std::vector<Entry> entries;
+};
+
+using ReadToken = uint64_t;
+
+// The read may be served once the state machine has applied `index`.
+struct ReadReady {
+  ReadToken token = 0;
+  Index index;
+};
+
+struct RoleChange {
+  Role role = Role::kFollower;
+  Term term;
+  NodeId leader;  // none when unknown
+};
+
+struct Output {
+  std::vector<Message> send;  // may go at once; may be lost
+  std::optional<AppendTask> append;
+  std::optional<ApplyTask> apply;
+  std::vector<ReadReady> reads;
+  std::vector<ReadToken> failed_reads;  // no answer will come; nothing was read: ask again
+  std::vector<LogPosition> dropped;     // own proposals overwritten: definitely not applied
+  std::optional<RoleChange> role;       // role, term or known leader changed
+};
+
+// A follower's standing as its leader sees it, for status pages.
+struct PeerStatus {
+  NodeId id;
+  Index match;
+  Index next;
+  bool recently_active = false;
+  std::string_view state;  // "probe", "replicate" or "snapshot"
+};
+
+// Not thread-safe; never blocks except for what LogReader reads. Owned by the raft thread.
+class Core {
+ public:
+  // `log` must outlive the core; entries it returns are those already reported by OnAppended.
+  Core(const Options& options, const PersistentState& state, const LogReader& log, Rng rng);
+  ~Core();
+
+  Core(const Core&) = delete;
+  Core& operator=(const Core&) = delete;
+
+  // One unit of time has passed.
+  void Tick();
+
+  // A message arrived. Any message may be stale, duplicated, reordered or addressed to another
+  // node; those are ignored.
+  void Step(Message message);
+
+  // Appends the payloads to the leader's log, in order; returns the position of the first (the
+  // others follow it, same term). kNotLeader: nothing was appended. kResourceExhausted: too much is
+  // uncommitted, nothing was appended. kUnavailable: leadership is being transferred away.
+  StatusOr<LogPosition> Propose(std::span<const Payload> payloads);
+
+  // Asks for a read index; one heartbeat round serves all reads asked for before it starts. The
+  // answer comes in Output::reads or Output::failed_reads, exactly once a token. kNotLeader: no
+  // leader is known. A follower asks its leader; a lost message leads to a failed read after an
+  // election timeout.
+  StatusOr<ReadToken> ReadIndex();
+
+  // Hands leadership to `target` (thesis 3.10), or to the most caught-up voter when it is none.
+  // kNotLeader when this node does not lead. Given up after an election timeout.
+  Status TransferLeadership(NodeId target);
+
+  // Starts an election at once, without waiting for the timeout (a one-node cluster at start, and
+  // tests).
+  void Campaign();
+
+  // The task `seq`, and all before it, are on disk.
+  void OnAppended(AppendSeq seq);
+
+  // The state machine has applied up to `index`.
+  void OnApplied(Index index);
+
+  bool HasOutput() const;
+  // Everything there is to do since the last call. Tasks must be carried out in order.
+  Output TakeOutput();
+
+  // What is known now. Cheap.
+  NodeId id() const { return options_.id; }
+  Role role() const { return role_; }
+  Term term() const { return hard_state_.term; }
+  NodeId vote() const { return hard_state_.vote; }
+  NodeId leader() const { return leader_; }
+  Index commit() const { return log_.commit(); }
+  Index applied() const { return log_.applied(); }
+  Index first_index() const { return log_.first(); }
+  Index last_index() const { return log_.last(); }
+  Index durable_index() const { return log_.durable(); }
+  NodeId transfer_target() const { return transfer_target_; }
+  const Membership& membership() const { return membership_; }
+  // Empty unless this node leads.
+  std::vector<PeerStatus> Peers() const;
+  const RaftLog& log() const { return log_; }
+
+  // Aborts unless the fields agree with each other (src/raft/invariants.cc). Tests call it after
+  // every input.
+  void CheckInvariants() const;
+
+ private:
+  // To be filled in by the implementation.
+};
+
+}  // namespace raftkv::raft

@@ -1,0 +1,93 @@
+// What cores say to each other (paper, figure 2; thesis sections 3, 6.4 and 9.6).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "common/types.h"
+
+namespace raftkv::raft {
+
+// RequestVote. With `pre_vote` nothing is promised: the sender asks whether it could win, and its
+// term is the one it would campaign in (thesis 9.6).
+struct VoteRequest {
+  bool pre_vote = false;
+  // Set when the leader asked for this election by TimeoutNow: voters then skip the check that
+  // would protect a live leader (thesis 4.2.3).
+  bool leadership_transfer = false;
+  LogPosition last;
+
+  bool operator==(const VoteRequest&) const = default;
+};
+
+struct VoteResponse {
+  bool pre_vote = false;
+  bool granted = false;
+
+  bool operator==(const VoteResponse&) const = default;
+};
+
+// AppendEntries. Entries are contiguous and follow `previous`.
+struct AppendRequest {
+  LogPosition previous;
+  Index commit;
+  std::vector<Entry> entries;
+};
+
+// `match` is the last index known to be on the follower's disk and equal to the leader's log. A
+// rejection carries in `hint` the highest position of the follower's log that may still agree:
+// the leader skips a whole term a round (paper, end of 5.3).
+struct AppendResponse {
+  bool rejected = false;
+  Index match;
+  Index rejected_previous;  // of a rejection: the request's previous.index, to drop stale ones
+  LogPosition hint;
+};
+
+// Keeps a leader in office and confirms reads. `commit` is already capped at what the follower is
+// known to hold.
+struct Heartbeat {
+  Index commit;
+  uint64_t read_round = 0;  // echoed; a quorum of echoes confirms the reads of this round (6.4)
+};
+
+struct HeartbeatResponse {
+  uint64_t read_round = 0;
+};
+
+// The leader tells a caught-up follower to campaign at once (thesis 3.10).
+struct TimeoutNow {};
+
+// A follower asks for a read index on behalf of its clients (thesis 6.4).
+struct ReadIndexRequest {
+  uint64_t token = 0;
+};
+
+struct ReadIndexResponse {
+  uint64_t token = 0;
+  Index index;  // none: the leader can't serve it (it has no commit in its term, or stepped down)
+};
+
+// The sender's snapshot that replaces a follower's log prefix; its data travels on a stream of its
+// own, this message only announces it. (Not sent yet: see docs/architecture.md.)
+struct InstallSnapshot {
+  LogPosition last;
+};
+
+using MessageBody = std::variant<VoteRequest, VoteResponse, AppendRequest, AppendResponse,
+                                 Heartbeat, HeartbeatResponse, TimeoutNow, ReadIndexRequest,
+                                 ReadIndexResponse, InstallSnapshot>;
+
+struct Message {
+  NodeId from;
+  NodeId to;
+  Term term;
+  MessageBody body;
+};
+
+// One line for traces and test scenarios, e.g. "1->2 t3 Append prev=(4,2) commit=4 [5@3]".
+std::string ToString(const Message& message);
+
+}  // namespace raftkv::raft

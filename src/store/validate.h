@@ -1,0 +1,27 @@
+// Checks that need no state: what the edge refuses before anything is proposed. etcd's rules and
+// etcd's error texts.
+#pragma once
+
+#include <cstddef>
+
+#include "common/status.h"
+#include "rpc.pb.h"
+
+namespace raftkv::store {
+
+inline constexpr size_t kRequestBytesMax = 1536 * 1024;  // etcd's --max-request-bytes default
+inline constexpr int kTxnOpsMax = 128;                   // etcd's --max-txn-ops default
+
+Status Validate(const etcdserverpb::RangeRequest& request);
+Status Validate(const etcdserverpb::PutRequest& request);
+Status Validate(const etcdserverpb::DeleteRangeRequest& request);
+// Also the duplicate-key rule over all nested branches (put+put and put+delete of one key).
+Status Validate(const etcdserverpb::TxnRequest& request, int ops_max = kTxnOpsMax);
+
+// Whether the transaction changes nothing whatever its compares say: it can then be served as a
+// read, after a ReadIndex.
+bool IsReadOnly(const etcdserverpb::TxnRequest& request);
+// Whether every range in it asks for a serializable read.
+bool IsSerializable(const etcdserverpb::TxnRequest& request);
+
+}  // namespace raftkv::store
