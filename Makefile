@@ -1,0 +1,42 @@
+# The commands people type. What they do is in scripts/; CMake builds (CMakePresets.json).
+.DEFAULT_GOAL := help
+.PHONY: run test build asan tsan bench format tidy clean help
+SHELL := /bin/bash
+
+run: ## Install what is missing, build, and run three nodes on this machine (Ctrl-C stops them)
+	@scripts/install-deps
+	@scripts/build release raftkvd raftkvctl raftkv-dump
+	@exec scripts/run-cluster
+
+test: build ## Install what is missing, build, and run every test
+	@scripts/test release
+
+build: ## Install what is missing and build everything (build/release/bin)
+	@scripts/install-deps
+	@scripts/build release
+
+asan: ## Build and test with AddressSanitizer and UndefinedBehaviorSanitizer
+	@scripts/install-deps
+	@scripts/build asan
+	@scripts/test asan
+
+tsan: ## Build and test with ThreadSanitizer
+	@scripts/install-deps
+	@scripts/build tsan
+	@scripts/test tsan
+
+bench: ## Install etcd's server (not started) to measure against, and build
+	@scripts/install-deps --bench
+	@scripts/build release
+
+format: ## Format the C++ sources
+	@scripts/format
+
+tidy: ## Run clang-tidy over src (after make build)
+	@git ls-files 'src/*.cc' | xargs clang-tidy --quiet -p build/release
+
+clean: ## Remove what was built (not ./data)
+	@rm -rf build/release build/debug build/asan build/tsan
+
+help: ## This list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
