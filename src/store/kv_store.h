@@ -13,22 +13,11 @@
 #include "common/status.h"
 #include "common/types.h"
 #include "rpc.pb.h"
+#include "store/applied_record.h"
 #include "store/command.h"
 #include "store/engine.h"
 
 namespace raftkv::store {
-
-// What the state stands for; written in the same batch as the data it describes.
-struct AppliedRecord {
-  LogPosition position;          // the last entry applied
-  int64_t revision = 1;          // of the store; 1 when nothing was ever written
-  int64_t compact_revision = 0;  // reads below it are refused; 0: never compacted
-  int64_t compacted_to = 0;      // old versions are physically gone up to here (local progress)
-  uint64_t time_ms = 0;          // the state machine's clock: the highest leader time applied
-  uint64_t sessions = 0;         // how many exist
-
-  bool operator==(const AppliedRecord&) const = default;
-};
 
 // The answer to one command. `response` has its header's revision set and nothing else of the
 // header: the edge fills in ids and term.

@@ -1,0 +1,23 @@
+// What the applied state stands for: the position in the Raft log, and the store's own counters.
+#pragma once
+
+#include <cstdint>
+
+#include "common/types.h"
+
+namespace raftkv::store {
+
+// Written in the same batch as the data it describes. All but `compacted_to` is replicated state:
+// equal on every node that applied the same entries.
+struct AppliedRecord {
+  LogPosition position;          // the last entry applied
+  int64_t revision = 1;          // of the store; 1 when nothing was ever written
+  int64_t compact_revision = 0;  // reads below it are refused; 0: never compacted
+  int64_t compacted_to = 0;      // old versions are physically gone up to here (local progress)
+  uint64_t time_ms = 0;          // the state machine's clock: the highest leader time applied
+  uint64_t sessions = 0;         // how many exist
+
+  bool operator==(const AppliedRecord&) const = default;
+};
+
+}  // namespace raftkv::store
