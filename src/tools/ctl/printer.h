@@ -1,0 +1,68 @@
+// How raftkvctl shows answers. simple and json are etcdctl's formats (json with the field names of
+// etcd 3.5 and later), so that scripts carry over.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/status.h"
+#include "rpc.pb.h"
+
+namespace raftkv::tools::ctl {
+
+// One endpoint's answer to `status`.
+struct EndpointStatus {
+  std::string endpoint;
+  etcdserverpb::StatusResponse response;
+};
+
+// One endpoint's answer to `health`.
+struct EndpointHealth {
+  std::string endpoint;
+  bool healthy = false;
+  uint64_t took_us = 0;
+  std::string error;
+};
+
+// Each function returns the whole text to print, newline included.
+class Printer {
+ public:
+  virtual ~Printer() = default;
+  virtual std::string Put(const etcdserverpb::PutResponse& response) = 0;
+  virtual std::string Get(const etcdserverpb::RangeResponse& response,
+                          const etcdserverpb::RangeRequest& request) = 0;
+  virtual std::string Del(const etcdserverpb::DeleteRangeResponse& response) = 0;
+  virtual std::string Txn(const etcdserverpb::TxnResponse& response) = 0;
+  virtual std::string Compact(const etcdserverpb::CompactionResponse& response,
+                              int64_t revision) = 0;
+  virtual std::string MemberList(const etcdserverpb::MemberListResponse& response) = 0;
+  virtual std::string Status(const std::vector<EndpointStatus>& endpoints) = 0;
+  virtual std::string Health(const std::vector<EndpointHealth>& endpoints) = 0;
+  virtual std::string MoveLeader(const etcdserverpb::MoveLeaderResponse& response, uint64_t from,
+                                 uint64_t to) = 0;
+};
+
+struct PrinterOptions {
+  bool hex = false;         // byte strings as \xNN (simple)
+  bool value_only = false;  // values without keys (simple)
+};
+
+// kInvalidArgument for an unknown `format`.
+StatusOr<std::unique_ptr<Printer>> NewPrinter(const std::string& format,
+                                              const PrinterOptions& options);
+
+std::unique_ptr<Printer> NewSimplePrinter(const PrinterOptions& options);
+std::unique_ptr<Printer> NewJsonPrinter();
+// Where etcdctl has no table (put, del, txn, compact, move-leader) it prints as simple does.
+std::unique_ptr<Printer> NewTablePrinter(const PrinterOptions& options);
+
+// Rows of cells that several formats share.
+std::vector<std::string> MemberCells(const etcdserverpb::Member& member);
+std::vector<std::string> StatusCells(const EndpointStatus& status);
+// A duration as Go prints it: 1.388ms.
+std::string DurationText(uint64_t microseconds);
+// An id as etcdctl prints it: hexadecimal.
+std::string IdText(uint64_t id);
+
+}  // namespace raftkv::tools::ctl

@@ -1,0 +1,64 @@
+// Which failed calls raftkvctl may send again, and what it knows when it gives up. Pure: no
+// connections and no clock (src/tools/ctl/client.h has those).
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+
+#include <grpcpp/support/status.h>
+
+namespace raftkv::tools::ctl {
+
+enum class CallKind {
+  kRead,   // changes nothing: may be sent anywhere, any number of times
+  kWrite,  // carries a session: the servers apply it once however often it is sent
+  kOnce,   // changes something and has no session: sent once, never again
+  kProbe,  // asks one endpoint how it is: what it says now, or that it says nothing
+};
+
+enum class Verdict {
+  kDone,     // it succeeded
+  kFailed,   // it failed, and definitely changed nothing
+  kUnknown,  // it may or may not have taken effect, or may still
+  kRetry,    // try again, elsewhere if there is an elsewhere
+};
+
+// The attempts of one call, in order. Not thread-safe.
+class RetryPolicy {
+ public:
+  explicit RetryPolicy(CallKind kind) : kind_(kind) {}
+
+  // No connection came about: the request never left.
+  Verdict OnNotSent();
+
+  // The answer to a request that was sent.
+  //
+  // UNAVAILABLE and DEADLINE_EXCEEDED leave open whether the write was proposed: even "no leader"
+  // may come after another try was. Sent again with its session it is safe. Errors that come from
+  // looking at the request or from applying it are final: the same request gets the same answer.
+  // The rest (too many requests, cancelled, ...) say that this try did nothing; that settles the
+  // call only if no earlier try may have.
+  Verdict OnStatus(grpc::StatusCode code);
+
+  // The time for the whole call is up.
+  Verdict OnDeadline() const;
+
+  // How long the next attempt may take, of what remains of `total`. With somewhere else to go, the
+  // first two get a quarter each, so that an endpoint that hangs does not use up everything; the
+  // third gets the rest, so that a slow but healthy call can still end.
+  std::chrono::milliseconds AttemptTimeout(std::chrono::milliseconds total,
+                                           std::chrono::milliseconds remaining,
+                                           size_t endpoints) const;
+
+  // How long to wait before the next attempt: nothing while there are endpoints not yet tried, then
+  // 50 ms, doubling up to 800 ms, once every round over the endpoints.
+  std::chrono::milliseconds Backoff(size_t endpoints) const;
+
+ private:
+  const CallKind kind_;
+  size_t attempts_ = 0;
+  size_t sent_ = 0;
+  bool may_have_taken_effect_ = false;
+};
+
+}  // namespace raftkv::tools::ctl
