@@ -39,10 +39,18 @@ struct Seen {
   std::string sequence;
 };
 
-// A node that answers each call with the next of its scripted statuses, and OK when there are none.
+// How one call is answered.
+struct Scripted {
+  StatusCode code;
+  std::string message = "scripted";
+};
+
+using Script = std::deque<Scripted>;
+
+// A node that answers each call with the next of its script, and OK when there is no more of it.
 class FakeNode : public etcdserverpb::KV::Service, public etcdserverpb::Maintenance::Service {
  public:
-  explicit FakeNode(std::deque<StatusCode> script = {}) : script_(std::move(script)) {
+  explicit FakeNode(Script script = {}) : script_(std::move(script)) {
     grpc::ServerBuilder builder;
     int port = 0;
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
@@ -99,17 +107,18 @@ class FakeNode : public etcdserverpb::KV::Service, public etcdserverpb::Maintena
       const auto it = metadata.find(name);
       return it == metadata.end() ? "" : std::string(it->second.data(), it->second.size());
     };
-    StatusCode code = StatusCode::OK;
+    Scripted answer{StatusCode::OK};
     {
       std::lock_guard lock(mutex_);
       seen_.push_back({value("raftkv-client"), value("raftkv-sequence")});
       if (!script_.empty()) {
-        code = script_.front();
+        answer = script_.front();
         script_.pop_front();
       }
     }
     if (hangs_) release_.wait();
-    return code == StatusCode::OK ? grpc::Status::OK : grpc::Status(code, "scripted");
+    return answer.code == StatusCode::OK ? grpc::Status::OK
+                                         : grpc::Status(answer.code, answer.message);
   }
 
   std::promise<void> released_;
@@ -118,7 +127,7 @@ class FakeNode : public etcdserverpb::KV::Service, public etcdserverpb::Maintena
   uint64_t id_ = 0;
   uint64_t leader_ = 0;
   std::mutex mutex_;
-  std::deque<StatusCode> script_;
+  Script script_;
   std::vector<Seen> seen_;
   std::string endpoint_;
   std::unique_ptr<grpc::Server> server_;
@@ -160,7 +169,7 @@ class CtlClientTest : public testing::Test {
 };
 
 TEST_F(CtlClientTest, AReadGoesToTheNextEndpointWhenOneIsUnavailable) {
-  FakeNode first({StatusCode::UNAVAILABLE});
+  FakeNode first(Script{{StatusCode::UNAVAILABLE}});
   FakeNode second;
   EXPECT_EQ(Get({first.endpoint(), second.endpoint()}), kExitOk);
   EXPECT_EQ(out_.str(), "7\n");
@@ -190,14 +199,14 @@ TEST_F(CtlClientTest, AReadHasNoSession) {
 }
 
 TEST_F(CtlClientTest, AReadThatIsRefusedIsNotSentAgain) {
-  FakeNode node({StatusCode::OUT_OF_RANGE});
+  FakeNode node(Script{{StatusCode::OUT_OF_RANGE}});
   EXPECT_EQ(Get({node.endpoint()}), kExitFailed);
   EXPECT_EQ(node.seen().size(), 1u);
   EXPECT_EQ(err_.str(), "raftkvctl: get: scripted\n");
 }
 
 TEST_F(CtlClientTest, AWriteIsSentAgainUnderTheSameSessionAndSequence) {
-  FakeNode node({StatusCode::UNAVAILABLE, StatusCode::UNAVAILABLE});
+  FakeNode node(Script{{StatusCode::UNAVAILABLE}, {StatusCode::UNAVAILABLE}});
   EXPECT_EQ(Put({node.endpoint()}), kExitOk);
   EXPECT_EQ(out_.str(), "OK\n");
   const std::vector<Seen> seen = node.seen();
@@ -236,7 +245,7 @@ TEST_F(CtlClientTest, AWriteWithoutAnAnswerInTimeIsUnknown) {
 }
 
 TEST_F(CtlClientTest, AWriteThatIsAlwaysUnavailableIsUnknown) {
-  FakeNode node(std::deque<StatusCode>(1000, StatusCode::UNAVAILABLE));
+  FakeNode node(Script(1000, {StatusCode::UNAVAILABLE}));
   EXPECT_EQ(Put({node.endpoint()}), kExitUnknown);
   EXPECT_GT(node.seen().size(), 3u);
 }
@@ -247,24 +256,53 @@ TEST_F(CtlClientTest, AWriteThatNeverLeftFailed) {
 }
 
 TEST_F(CtlClientTest, AWriteThatIsRefusedIsNotSentAgain) {
-  FakeNode node({StatusCode::INVALID_ARGUMENT});
+  FakeNode node(Script{{StatusCode::INVALID_ARGUMENT}});
   EXPECT_EQ(Put({node.endpoint()}), kExitFailed);
   EXPECT_EQ(node.seen().size(), 1u);
 }
 
 TEST_F(CtlClientTest, TooManyRequestsIsADefiniteFailureOnlyIfNoEarlierTryMayHaveWorked) {
-  FakeNode fresh({StatusCode::RESOURCE_EXHAUSTED});
+  FakeNode fresh(Script{{StatusCode::RESOURCE_EXHAUSTED}});
   EXPECT_EQ(Put({fresh.endpoint()}), kExitFailed);
   EXPECT_EQ(fresh.seen().size(), 1u);
-  FakeNode doubtful({StatusCode::UNAVAILABLE, StatusCode::RESOURCE_EXHAUSTED});
+  FakeNode doubtful(Script{{StatusCode::UNAVAILABLE}, {StatusCode::RESOURCE_EXHAUSTED}});
   EXPECT_EQ(Put({doubtful.endpoint()}), kExitOk);
   EXPECT_EQ(doubtful.seen().size(), 3u);
+}
+
+TEST_F(CtlClientTest, WithoutRoomForASessionAWriteIsSentWithoutOneAndThenOnlyOnce) {
+  const Scripted full{StatusCode::RESOURCE_EXHAUSTED, "raftkv: too many sessions"};
+  FakeNode works(Script{full});
+  EXPECT_EQ(Put({works.endpoint()}), kExitOk);
+  ASSERT_EQ(works.seen().size(), 2u);
+  EXPECT_NE(works.seen()[0].client, "");
+  EXPECT_EQ(works.seen()[1].client, "");
+  FakeNode fails(Script{full, {StatusCode::UNAVAILABLE}});
+  EXPECT_EQ(Put({fails.endpoint()}), kExitUnknown);
+  EXPECT_EQ(fails.seen().size(), 2u);
+}
+
+TEST_F(CtlClientTest, ADoubtfulWriteNeverLosesItsSession) {
+  FakeNode node(
+      {{StatusCode::UNAVAILABLE}, {StatusCode::RESOURCE_EXHAUSTED, "raftkv: too many sessions"}});
+  EXPECT_EQ(Put({node.endpoint()}), kExitOk);
+  ASSERT_EQ(node.seen().size(), 3u);
+  EXPECT_EQ(node.seen()[2].client, node.seen()[0].client);
+}
+
+TEST_F(CtlClientTest, AWriteThatWasAppliedButHasNoAnswerIsNotCalledAFailure) {
+  FakeNode node(
+      Script{{StatusCode::UNAVAILABLE},
+             {StatusCode::OUT_OF_RANGE,
+              "raftkv: the write was applied once, at revision 7; its answer was too large"}});
+  EXPECT_EQ(Put({node.endpoint()}), kExitUnknown);
+  EXPECT_THAT(err_.str(), HasSubstr("the answer is lost (raftkv: the write was applied once"));
 }
 
 TEST_F(CtlClientTest, MoveLeaderIsSentOnceAndToTheLeader) {
   FakeNode follower;
   follower.SetLeader(2, 1);
-  FakeNode leader({StatusCode::UNAVAILABLE});
+  FakeNode leader(Script{{StatusCode::UNAVAILABLE}});
   leader.SetLeader(1, 1);
   Client client = NewClient({follower.endpoint(), leader.endpoint()}, milliseconds(5000));
   EXPECT_EQ(RunMoveLeader(&client, output_, 2), kExitUnknown);
@@ -279,7 +317,7 @@ TEST_F(CtlClientTest, MoveLeaderIsSentOnceAndToTheLeader) {
 TEST_F(CtlClientTest, StatusAndHealthAskEachEndpointOnceAndFailIfOneDoes) {
   FakeNode good;
   good.SetLeader(1, 1);
-  FakeNode bad({StatusCode::UNAVAILABLE});
+  FakeNode bad(Script{{StatusCode::UNAVAILABLE}});
   Client client = NewClient({good.endpoint(), bad.endpoint()}, milliseconds(5000));
   EXPECT_EQ(RunHealth(&client, output_, /*cluster=*/false), kExitFailed);
   EXPECT_THAT(out_.str(), HasSubstr(good.endpoint() + " is healthy: "));

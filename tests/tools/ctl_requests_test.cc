@@ -121,8 +121,7 @@ TEST(TxnParser, Compares) {
   EXPECT_EQ(text(R"(mod("k") > "0")"), "result: GREATER target: MOD key: \"k\" mod_revision: 0");
   EXPECT_EQ(text(R"(m("k")>"7")"), "result: GREATER target: MOD key: \"k\" mod_revision: 7");
   EXPECT_EQ(text("create(k) = 3"), "target: CREATE key: \"k\" create_revision: 3");
-  EXPECT_EQ(text(R"( version ( "k" ) < "9")"),
-            "result: LESS key: \"k\" version: 9");
+  EXPECT_EQ(text(R"( version ( "k" ) < "9")"), "result: LESS key: \"k\" version: 9");
   EXPECT_EQ(text(R"(value("a)b") != "x y")"),
             "result: NOT_EQUAL target: VALUE key: \"a)b\" value: \"x y\"");
   EXPECT_EQ(text(R"(lease("k") = "4d")"), "target: LEASE key: \"k\" lease: 77");

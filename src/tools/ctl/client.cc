@@ -99,13 +99,8 @@ Client::Client(ClientOptions options, Clock* clock)
       clock_(clock) {}
 
 CallResult Client::Write(const Rpc& rpc) {
-  const std::string sequence = std::to_string(++sequence_);
-  return Call(CallKind::kWrite, options_.endpoints,
-              [&](const std::shared_ptr<grpc::Channel>& channel, grpc::ClientContext* context) {
-                context->AddMetadata("raftkv-client", options_.client_id);
-                context->AddMetadata("raftkv-sequence", sequence);
-                return rpc(channel, context);
-              });
+  ++sequence_;
+  return Call(CallKind::kWrite, options_.endpoints, rpc);
 }
 
 CallResult Client::Call(CallKind kind, const std::vector<std::string>& endpoints, const Rpc& rpc) {
@@ -127,8 +122,12 @@ CallResult Client::Call(CallKind kind, const std::vector<std::string>& endpoints
       grpc::ClientContext context;
       context.set_deadline(clock_->Now() + policy.AttemptTimeout(options_.command_timeout,
                                                                  remaining, endpoints.size()));
+      if (kind == CallKind::kWrite && !policy.without_session()) {
+        context.AddMetadata("raftkv-client", options_.client_id);
+        context.AddMetadata("raftkv-sequence", std::to_string(sequence_));
+      }
       const grpc::Status status = rpc(channel, &context);
-      verdict = policy.OnStatus(status.error_code());
+      verdict = policy.OnStatus(status.error_code(), status.error_message());
       result.error = Describe(status);
     }
     const auto backoff = policy.Backoff(endpoints.size());

@@ -35,6 +35,9 @@ int Report(const CallResult& result, const char* command, const Output& output) 
       *output.err << "raftkvctl: " << command
                   << ": outcome unknown: the write may still be applied (" << result.error << ")\n";
       return kExitUnknown;
+    case Verdict::kApplied:
+      *output.err << "raftkvctl: " << command << ": the answer is lost (" << result.error << ")\n";
+      return kExitUnknown;
     default:
       *output.err << "raftkvctl: " << command << ": " << result.error << "\n";
       return kExitFailed;

@@ -14,9 +14,10 @@ namespace raftkv::tools::ctl {
 
 // Exit codes are part of the interface: scripts tell by them whether a write may be sent again.
 inline constexpr int kExitOk = 0;
-inline constexpr int kExitFailed = 1;   // and nothing was changed
-inline constexpr int kExitUsage = 2;    // nothing was sent
-inline constexpr int kExitUnknown = 3;  // a write may have been applied, or may still be
+inline constexpr int kExitFailed = 1;  // and nothing was changed
+inline constexpr int kExitUsage = 2;   // nothing was sent
+inline constexpr int kExitUnknown =
+    3;  // a write may have been applied, or may be yet, or its answer is lost
 
 // Where commands print. Not owned.
 struct Output {

@@ -63,7 +63,8 @@ void AddGlobalOptions(CLI::App* app, Flags* flags) {
   app->set_version_flag("--version", "raftkvctl " RAFTKV_VERSION);
   app->footer(
       "Exit codes: 0 done; 1 failed, nothing was changed; 2 wrong usage, nothing was sent;\n"
-      "3 the outcome of a write is unknown: it may still be applied.\n\n"
+      "3 the outcome of a write is unknown: it may still be applied, or was and its answer is "
+      "lost.\n\n"
       "A write is sent again, under a session that has it applied once, until an answer comes or\n"
       "the time is up. An argument that starts with a dash goes behind --.");
 }

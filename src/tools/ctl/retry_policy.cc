@@ -5,6 +5,9 @@
 namespace raftkv::tools::ctl {
 namespace {
 
+constexpr std::string_view kAppliedOnce = "raftkv: the write was applied once";
+constexpr std::string_view kTooManySessions = "raftkv: too many sessions";
+
 // Errors that follow from the request and the replicated state alone.
 bool IsFinal(grpc::StatusCode code) {
   switch (code) {
@@ -33,10 +36,16 @@ Verdict RetryPolicy::OnNotSent() {
   return once ? Verdict::kFailed : Verdict::kRetry;
 }
 
-Verdict RetryPolicy::OnStatus(grpc::StatusCode code) {
+Verdict RetryPolicy::OnStatus(grpc::StatusCode code, std::string_view message) {
   ++attempts_;
   ++sent_;
   if (code == grpc::StatusCode::OK) return Verdict::kDone;
+  if (message.starts_with(kAppliedOnce)) return Verdict::kApplied;
+  if (kind_ == CallKind::kWrite && !may_have_taken_effect_ && message == kTooManySessions) {
+    kind_ = CallKind::kOnce;
+    without_session_ = true;
+    return Verdict::kRetry;
+  }
   if (IsFinal(code) || kind_ == CallKind::kProbe) return Verdict::kFailed;
   const bool worth_retrying =
       code == grpc::StatusCode::UNAVAILABLE || code == grpc::StatusCode::DEADLINE_EXCEEDED;

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <string_view>
 
 #include <grpcpp/support/status.h>
 
@@ -20,6 +21,7 @@ enum class Verdict {
   kDone,     // it succeeded
   kFailed,   // it failed, and definitely changed nothing
   kUnknown,  // it may or may not have taken effect, or may still
+  kApplied,  // it took effect, but its answer is lost
   kRetry,    // try again, elsewhere if there is an elsewhere
 };
 
@@ -31,14 +33,18 @@ class RetryPolicy {
   // No connection came about: the request never left.
   Verdict OnNotSent();
 
-  // The answer to a request that was sent.
+  // The answer to a request that was sent. `message` is looked at for the two errors that sessions
+  // add: "too many sessions" and "applied once, answer not kept" (src/store/kv_errors.h).
   //
   // UNAVAILABLE and DEADLINE_EXCEEDED leave open whether the write was proposed: even "no leader"
   // may come after another try was. Sent again with its session it is safe. Errors that come from
   // looking at the request or from applying it are final: the same request gets the same answer.
-  // The rest (too many requests, cancelled, ...) say that this try did nothing; that settles the
-  // call only if no earlier try may have.
-  Verdict OnStatus(grpc::StatusCode code);
+  // "Too many requests" says that this try did nothing, which settles the call only if no earlier
+  // try may have done something. Any other error is taken as doubt.
+  Verdict OnStatus(grpc::StatusCode code, std::string_view message = {});
+
+  // The servers have no room for another session: the write goes without one, and only once.
+  bool without_session() const { return without_session_; }
 
   // The time for the whole call is up.
   Verdict OnDeadline() const;
@@ -55,10 +61,11 @@ class RetryPolicy {
   std::chrono::milliseconds Backoff(size_t endpoints) const;
 
  private:
-  const CallKind kind_;
+  CallKind kind_;
   size_t attempts_ = 0;
   size_t sent_ = 0;
   bool may_have_taken_effect_ = false;
+  bool without_session_ = false;
 };
 
 }  // namespace raftkv::tools::ctl
