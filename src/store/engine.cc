@@ -1,0 +1,266 @@
+#include "store/engine.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+#include <utility>
+
+#include <rocksdb/listener.h>
+#include <spdlog/spdlog.h>
+
+#include "store/engine_files.h"
+#include "store/engine_options.h"
+#include "store/identity_codec.h"
+
+namespace raftkv::store {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Once RocksDB stops taking writes, the log writer aborts at its next one; this says why.
+class BackgroundErrorLog : public rocksdb::EventListener {
+ public:
+  void OnBackgroundError(rocksdb::BackgroundErrorReason reason, rocksdb::Status* status) override {
+    spdlog::critical("RocksDB stopped writing after an error in the background, reason={} error={}",
+                     static_cast<int>(reason), status->ToString());
+  }
+};
+
+// RocksDB would start an info log file in the directory.
+class NoInfoLog : public rocksdb::Logger {
+ public:
+  using rocksdb::Logger::Logv;
+  void Logv(const char*, va_list) override {}
+};
+
+const char kDamagedAdvice[] =
+    "restore it from a backup, or remove the node's data directory and let the node join anew";
+
+// What RocksDB would answer itself, but only on the first try and less clearly.
+Status CheckLooksLikeDatabase(const std::string& path) {
+  std::error_code error;
+  if (!fs::is_directory(path, error)) {
+    return Status(Code::kNotFound, "there is no database directory " + path);
+  }
+  if (!fs::is_regular_file(path + "/CURRENT", error)) {
+    return Status(Code::kCorruption, "the database " + path +
+                                         " has no CURRENT file, so its contents can't be found; " +
+                                         kDamagedAdvice);
+  }
+  return Status::Ok();
+}
+
+Status CheckFamilies(const EngineOptions& options, const rocksdb::DBOptions& db_options) {
+  std::vector<std::string> found;
+  const rocksdb::Status listed = rocksdb::DB::ListColumnFamilies(db_options, options.path, &found);
+  if (!listed.ok()) {
+    return Status(Code::kCorruption, "cannot read the manifest of the database " + options.path +
+                                         ": " + listed.ToString() + "; " + kDamagedAdvice);
+  }
+  const std::set<std::string> expected{rocksdb::kDefaultColumnFamilyName, kRaftMetaFamily,
+                                       kRaftLogFamily, kKvFamily};
+  const std::set<std::string> have(found.begin(), found.end());
+  if (have == expected) return Status::Ok();
+  std::string names;
+  for (const std::string& name : have) names += (names.empty() ? "" : ", ") + name;
+  return Status(Code::kFailedPrecondition,
+                "the database " + options.path + " has the column families " + names +
+                    "; a directory of this version of raftkv has default, kv, raft_log and "
+                    "raft_meta: it belongs to another program, or to a newer version");
+}
+
+Status OpenFailed(const std::string& path, const rocksdb::Status& status) {
+  if (status.IsIOError()) return FromRocksDb(status, "opening the database " + path);
+  return Status(Code::kCorruption, "cannot open the database " + path + ": " + status.ToString() +
+                                       "; " + kDamagedAdvice);
+}
+
+// Reads the identity; what makes it unusable is its codec's to say.
+StatusOr<NodeIdentity> ReadIdentity(rocksdb::DB* db, rocksdb::ColumnFamilyHandle* raft_meta,
+                                    const std::string& path) {
+  std::string record;
+  const rocksdb::Status status =
+      db->Get(rocksdb::ReadOptions(), raft_meta, std::string(kIdentityKey), &record);
+  if (status.IsNotFound()) {
+    return Status(Code::kCorruption, "the database " + path + " has no identity record; " +
+                                         std::string(kDamagedAdvice));
+  }
+  if (!status.ok()) return FromRocksDb(status, "reading the identity of " + path);
+  StatusOr<NodeIdentity> identity = DecodeIdentity(record);
+  if (!identity.ok())
+    return Status(identity.status().code(), path + ": " + identity.status().message());
+  return identity;
+}
+
+}  // namespace
+
+Status FromRocksDb(const rocksdb::Status& status, const std::string& what) {
+  if (status.ok()) return Status::Ok();
+  const std::string message = what + ": " + status.ToString();
+  if (status.IsNotFound()) return Status(Code::kNotFound, message);
+  if (status.IsCorruption()) return Status(Code::kCorruption, message);
+  return Status(Code::kIoError, message);
+}
+
+Status Engine::Bootstrap(const EngineOptions& options, const NodeIdentity& identity,
+                         const std::vector<std::pair<std::string, std::string>>& raft_meta) {
+  std::error_code error;
+  if (fs::exists(options.path, error)) {
+    return Status(Code::kAlreadyExists, options.path + " exists: it is opened, not made anew");
+  }
+  EngineOptions building = options;
+  building.path = options.path + ".bootstrap";
+  RAFTKV_RETURN_IF_ERROR(RemoveTree(building.path));
+
+  rocksdb::DBOptions db_options = DatabaseOptions(building);
+  db_options.create_if_missing = true;
+  db_options.create_missing_column_families = true;
+  db_options.error_if_exists = true;
+  std::unique_ptr<Engine> engine(new Engine);
+  engine->path_ = building.path;
+  RAFTKV_RETURN_IF_ERROR(engine->OpenDatabase(db_options, building, /*read_only=*/false));
+
+  rocksdb::WriteBatch batch;
+  batch.Put(engine->raft_meta_, std::string(kIdentityKey), EncodeIdentity(identity));
+  for (const auto& [key, value] : raft_meta) batch.Put(engine->raft_meta_, key, value);
+  rocksdb::WriteOptions write;
+  write.sync = true;
+  RAFTKV_RETURN_IF_ERROR(
+      FromRocksDb(engine->db_->Write(write, &batch), "writing the first records"));
+  RAFTKV_RETURN_IF_ERROR(engine->FlushAll());
+  RAFTKV_RETURN_IF_ERROR(engine->Close());
+  // RocksDB has synced what it must be able to read again; its other files are synced here, so that
+  // the rename publishes a directory that is whole.
+  RAFTKV_RETURN_IF_ERROR(SyncTree(building.path));
+  return RenameNew(building.path, options.path);
+}
+
+StatusOr<std::unique_ptr<Engine>> Engine::Open(const EngineOptions& options) {
+  RAFTKV_RETURN_IF_ERROR(CheckLooksLikeDatabase(options.path));
+  rocksdb::DBOptions db_options = DatabaseOptions(options);
+  RAFTKV_RETURN_IF_ERROR(CheckFamilies(options, db_options));
+  std::unique_ptr<Engine> engine(new Engine);
+  engine->path_ = options.path;
+  RAFTKV_RETURN_IF_ERROR(engine->OpenDatabase(db_options, options, /*read_only=*/false));
+  RAFTKV_ASSIGN_OR_RETURN(engine->identity_,
+                          ReadIdentity(engine->db(), engine->raft_meta(), options.path));
+  if (options.wal_recovery == WalRecovery::kTornTail) {
+    RAFTKV_RETURN_IF_ERROR(engine->RetireTornWal());
+  }
+  return engine;
+}
+
+StatusOr<std::unique_ptr<Engine>> Engine::OpenReadOnly(const EngineOptions& options) {
+  RAFTKV_RETURN_IF_ERROR(CheckLooksLikeDatabase(options.path));
+  rocksdb::DBOptions db_options = DatabaseOptions(options);
+  db_options.info_log = std::make_shared<NoInfoLog>();
+  RAFTKV_RETURN_IF_ERROR(CheckFamilies(options, db_options));
+  std::unique_ptr<Engine> engine(new Engine);
+  engine->path_ = options.path;
+  RAFTKV_RETURN_IF_ERROR(engine->OpenDatabase(db_options, options, /*read_only=*/true));
+  RAFTKV_ASSIGN_OR_RETURN(engine->identity_,
+                          ReadIdentity(engine->db(), engine->raft_meta(), options.path));
+  return engine;
+}
+
+Status Engine::OpenDatabase(const rocksdb::DBOptions& db_options, const EngineOptions& options,
+                            bool read_only) {
+  rocksdb::DBOptions with_listener = db_options;
+  with_listener.listeners.push_back(std::make_shared<BackgroundErrorLog>());
+  const std::vector<rocksdb::ColumnFamilyDescriptor> families = ColumnFamilies(options);
+  std::vector<rocksdb::ColumnFamilyHandle*> handles;
+  rocksdb::DB* db = nullptr;
+  const rocksdb::Status status =
+      read_only ? rocksdb::DB::OpenForReadOnly(with_listener, options.path, families, &handles, &db)
+                : rocksdb::DB::Open(with_listener, options.path, families, &handles, &db);
+  if (!status.ok()) return OpenFailed(options.path, status);
+  db_.reset(db);
+  // In the order of ColumnFamilies. The default family is not used.
+  db->DestroyColumnFamilyHandle(handles[0]);
+  raft_meta_ = handles[1];
+  raft_log_ = handles[2];
+  kv_ = handles[3];
+  return Status::Ok();
+}
+
+// The scanner takes a cut-off write for honest only at the very end of what was logged. So the file
+// that ends in one must be gone before anything is written behind it: left lying, it would make the
+// next start after a crash look like damage. RocksDB has moved its records into tables
+// (avoid_flush_during_recovery is off) and deleted it by now; this makes sure.
+Status Engine::RetireTornWal() {
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    RAFTKV_ASSIGN_OR_RETURN(const std::vector<uint64_t> numbers, WalNumbers(path_));
+    std::unique_ptr<rocksdb::LogFile> current;
+    RAFTKV_RETURN_IF_ERROR(
+        FromRocksDb(db_->GetCurrentWalFile(&current), "asking for the current WAL file"));
+    const bool only_current = std::all_of(numbers.begin(), numbers.end(), [&](uint64_t number) {
+      return number >= current->LogNumber();
+    });
+    if (only_current) return SyncDirectory(path_);
+    RAFTKV_RETURN_IF_ERROR(FlushAll());
+  }
+  return Status(Code::kInternal,
+                "the WAL file that ends in a cut-off write is still in " + path_ +
+                    " after its records were flushed; nothing was served. Check that files can be "
+                    "deleted there, then start again");
+}
+
+Engine::~Engine() {
+  const Status status = Close();
+  if (!status.ok()) spdlog::error("closing the database failed, error={}", status.ToString());
+}
+
+Status Engine::Close() {
+  if (!db_) return Status::Ok();
+  for (rocksdb::ColumnFamilyHandle** handle : {&raft_meta_, &raft_log_, &kv_}) {
+    if (*handle != nullptr) db_->DestroyColumnFamilyHandle(*handle);
+    *handle = nullptr;
+  }
+  const rocksdb::Status status = db_->Close();
+  db_.reset();
+  return FromRocksDb(status, "closing the database " + path_);
+}
+
+Status Engine::FlushKv() {
+  rocksdb::FlushOptions flush;
+  flush.wait = true;
+  return FromRocksDb(db_->Flush(flush, kv_), "flushing kv");
+}
+
+Status Engine::FlushAll() {
+  rocksdb::FlushOptions flush;
+  flush.wait = true;
+  RAFTKV_RETURN_IF_ERROR(
+      FromRocksDb(db_->Flush(flush, {raft_meta_, raft_log_, kv_}), "flushing all column families"));
+  return FromRocksDb(db_->SyncWAL(), "syncing the WAL");
+}
+
+StatusOr<std::string> Engine::GetFlushedKv(const std::string& key) const {
+  rocksdb::ReadOptions read;
+  read.read_tier = rocksdb::kPersistedTier;
+  std::string value;
+  const rocksdb::Status status = db_->Get(read, kv_, key, &value);
+  if (!status.ok()) return FromRocksDb(status, "reading what kv has flushed");
+  return value;
+}
+
+uint64_t Engine::IntProperty(rocksdb::ColumnFamilyHandle* family, const std::string& name) const {
+  uint64_t value = 0;
+  return db_->GetIntProperty(family, name, &value) ? value : 0;
+}
+
+uint64_t Engine::DiskBytes() const {
+  uint64_t bytes = 0;
+  std::error_code error;
+  for (fs::directory_iterator it(path_, error), end; !error && it != end; it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    if (!name.ends_with(".sst") && WalNumber(name) == 0) continue;
+    // Files come and go meanwhile; one that went counts nothing.
+    std::error_code gone;
+    const uint64_t size = it->file_size(gone);
+    if (!gone) bytes += size;
+  }
+  return bytes;
+}
+
+}  // namespace raftkv::store

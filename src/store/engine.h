@@ -60,7 +60,9 @@ class Engine {
                           const std::vector<std::pair<std::string, std::string>>& raft_meta);
 
   // Opens what Bootstrap made. Never creates anything: a missing or damaged CURRENT or MANIFEST is
-  // kCorruption, on every try.
+  // kCorruption, on every try. kNotFound when `path` does not exist; kFailedPrecondition when it is
+  // of a newer format or holds other column families. After kTornTail the torn file is gone when it
+  // returns, so that whatever is written next is never behind a torn write.
   static StatusOr<std::unique_ptr<Engine>> Open(const EngineOptions& options);
 
   // For inspection of a stopped node: takes no lock, changes no byte, replays the WAL in memory.
@@ -68,6 +70,8 @@ class Engine {
 
   // Everything must be stopped that uses it. Does not flush: see FlushKv.
   ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
 
   rocksdb::DB* db() { return db_.get(); }
   rocksdb::ColumnFamilyHandle* raft_meta() { return raft_meta_; }
@@ -93,6 +97,12 @@ class Engine {
 
  private:
   Engine() = default;
+  Status OpenDatabase(const rocksdb::DBOptions& db_options, const EngineOptions& options,
+                      bool read_only);
+  Status RetireTornWal();
+  Status Close();
+
+  std::string path_;
   std::unique_ptr<rocksdb::DB> db_;
   rocksdb::ColumnFamilyHandle* raft_meta_ = nullptr;
   rocksdb::ColumnFamilyHandle* raft_log_ = nullptr;

@@ -1,0 +1,39 @@
+// Every RocksDB option this project sets, and why.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <rocksdb/cache.h>
+#include <rocksdb/db.h>
+#include <rocksdb/options.h>
+
+#include "store/engine.h"
+
+namespace raftkv::store {
+
+// Names of the column families. On disk: never change them.
+inline constexpr char kRaftMetaFamily[] = "raft_meta";
+inline constexpr char kRaftLogFamily[] = "raft_log";
+inline constexpr char kKvFamily[] = "kv";
+
+// For the whole database. Never creates: Bootstrap alone turns that on.
+rocksdb::DBOptions DatabaseOptions(const EngineOptions& options);
+
+// One family each. `cache` is shared by all three, so that one number bounds the memory of blocks,
+// indexes and filters. Comparators are RocksDB's own, so that ldb and read-only opening work
+// without our code; a prefix extractor for kv belongs in KvFamilyOptions (a program without it
+// still reads the files, it only goes without the filter).
+rocksdb::ColumnFamilyOptions RaftMetaFamilyOptions(const EngineOptions& options,
+                                                   const std::shared_ptr<rocksdb::Cache>& cache);
+rocksdb::ColumnFamilyOptions RaftLogFamilyOptions(const EngineOptions& options,
+                                                  const std::shared_ptr<rocksdb::Cache>& cache);
+rocksdb::ColumnFamilyOptions KvFamilyOptions(const EngineOptions& options,
+                                             const std::shared_ptr<rocksdb::Cache>& cache);
+
+// All of them in the order Engine expects: RocksDB's obligatory "default" (unused), raft_meta,
+// raft_log, kv.
+std::vector<rocksdb::ColumnFamilyDescriptor> ColumnFamilies(const EngineOptions& options);
+
+}  // namespace raftkv::store
