@@ -1,11 +1,17 @@
 // The apply thread: the only writer of the kv column family.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
-#include <memory>
+#include <map>
+#include <mutex>
+#include <thread>
+#include <utility>
+#include <variant>
 #include <vector>
 
+#include "common/mailbox.h"
 #include "common/types.h"
 #include "store/kv_store.h"
 
@@ -24,8 +30,12 @@ struct ApplyBatch {
 struct ApplyLoopOptions {
   // Old versions removed in one step between batches, and while idle.
   size_t compact_step_versions = 1000;
+  // What was submitted and waits is applied together, one RocksDB batch for all, up to here.
+  size_t batch_entries_max = 4096;
+  size_t batch_bytes_max = 4 << 20;
 };
 
+// Owns the apply thread; the store's Apply and CompactStep are called there and nowhere else.
 class ApplyLoop {
  public:
   // Called on the apply thread after each batch: up to where the state machine is, and how long the
@@ -51,7 +61,43 @@ class ApplyLoop {
   // Applies what was submitted, then ends the thread; fails waiters that remain. Idempotent.
   void Stop();
 
+  // Things waiting for the apply thread.
   size_t queue_depth() const;
+
+ private:
+  struct AppliedWaiter {
+    Index index;
+    std::function<void(bool)> ready;
+  };
+  struct CompactedWaiter {
+    int64_t revision = 0;
+    std::function<void(bool)> done;
+  };
+  using Item = std::variant<ApplyBatch, AppliedWaiter, CompactedWaiter>;
+
+  void Run();
+  void TakeBatch(ApplyBatch batch);
+  void ApplyPending();
+  void AnswerWaiters();
+  void FailWaiters();
+  bool CompactionPending() const;
+
+  KvStore* const store_;
+  const ApplyLoopOptions options_;
+  const OnApplied on_applied_;
+  Mailbox<Item> mailbox_;
+  std::atomic<uint64_t> applied_index_;
+
+  // The apply thread's own: entries taken from the mailbox and not yet applied, with their waiters,
+  // and those who wait for a position.
+  ApplyBatch pending_;
+  size_t pending_bytes_ = 0;
+  std::vector<ApplyResult> results_;
+  std::multimap<uint64_t, std::function<void(bool)>> applied_waiters_;
+  std::multimap<int64_t, std::function<void(bool)>> compacted_waiters_;
+
+  std::mutex stop_mutex_;  // of Stop's callers
+  std::thread thread_;     // last: it uses all of the above
 };
 
 }  // namespace raftkv::store

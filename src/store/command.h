@@ -11,6 +11,7 @@
 //   etcdserverpb.Member
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -30,6 +31,8 @@ enum class CommandType : uint8_t {
 
 std::string_view CommandTypeName(CommandType type);
 
+inline constexpr size_t kSessionClientBytesMax = 128;
+
 // A retried write carries the same client id and sequence as the first try (thesis 6.3).
 struct SessionRef {
   std::string client;     // chosen by the client: 1..128 bytes; empty: no session
@@ -47,6 +50,11 @@ struct Command {
   std::string_view body;  // points into the payload
 };
 
+// kInvalidArgument when the client id is too long or the sequence is 0. The edge asks before it
+// encodes a command: what is in the log must be applicable.
+Status ValidateSession(const SessionRef& session);
+
+// `session` must be valid.
 std::string EncodeCommand(CommandType type, uint64_t request_id, const SessionRef& session,
                           std::string_view body);
 

@@ -1,6 +1,8 @@
 // etcd's error texts. Clients match on them, so they are part of the API.
 #pragma once
 
+#include <cstdint>
+
 #include "common/status.h"
 
 namespace raftkv::store {
@@ -31,5 +33,8 @@ Status ErrBadLeaderTransferee();    // etcdserver: bad leader transferee
 Status ErrSessionSequenceStale();  // an older write than the session's last; its answer is gone
 Status ErrSessionUnknown();        // sequence above 1 for a session that does not exist (expired)
 Status ErrTooManySessions();
+// A repeated write whose first answer was too large to keep: it was applied, once, and its answer
+// said `revision`.
+Status ErrSessionAnswerTooLarge(int64_t revision);
 
 }  // namespace raftkv::store

@@ -5,30 +5,22 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <span>
-#include <string>
-#include <variant>
 #include <vector>
 
 #include "common/status.h"
 #include "common/types.h"
 #include "rpc.pb.h"
 #include "store/applied_record.h"
-#include "store/command.h"
+#include "store/apply_result.h"
+#include "store/compactor.h"
 #include "store/engine.h"
+#include "store/session_table.h"
 
 namespace raftkv::store {
 
-// The answer to one command. `response` has its header's revision set and nothing else of the
-// header: the edge fills in ids and term.
-struct ApplyResult {
-  Status status;
-  std::variant<std::monostate, etcdserverpb::PutResponse, etcdserverpb::DeleteRangeResponse,
-               etcdserverpb::TxnResponse, etcdserverpb::CompactionResponse>
-      response;
-  bool from_session = false;  // the write had been applied before; this is its first answer
-};
-
+// Part of the replicated state: every node of a cluster must run with the same.
 struct KvStoreOptions {
   uint64_t sessions_max = 10'000;
   uint64_t session_ttl_ms = 60 * 60 * 1000;
@@ -37,9 +29,9 @@ struct KvStoreOptions {
 // Reads are thread-safe and may run beside Apply; Apply and CompactStep belong to the apply thread.
 class KvStore {
  public:
-  // Reads the applied record and checks it. kCorruption when it is damaged or of a newer format.
+  // Reads the applied record and checks it, also against the newest revision in the index.
+  // kCorruption when it is damaged or of a newer format.
   static StatusOr<std::unique_ptr<KvStore>> Open(Engine* engine, const KvStoreOptions& options);
-  ~KvStore();
 
   // As of the last Apply that returned. Any thread.
   AppliedRecord applied() const;
@@ -54,21 +46,43 @@ class KvStore {
   // aborts the process: going on would let this replica diverge.
   void Apply(std::span<const Entry> entries, std::vector<ApplyResult>* results);
 
-  // Removes up to `versions_max` old versions that the compact revision made unreachable. True
-  // while more remain. Deletes versions below, never the one a read at the compact revision needs.
+  // Removes old versions that the compact revision made unreachable, looking at up to
+  // `versions_max` changes of the revision index. True while more remain. Deletes versions below,
+  // never the one a read at the compact revision needs.
   bool CompactStep(size_t versions_max);
 
-  // A read at one consistent revision. Errors: ErrCompacted, ErrFutureRevision.
+  // A read at one consistent revision. Errors: ErrCompacted, ErrFutureRevision; kCorruption, with
+  // the key, for a record that fails its checksum.
   StatusOr<etcdserverpb::RangeResponse> Range(const etcdserverpb::RangeRequest& request) const;
   // A transaction for which IsReadOnly holds.
   StatusOr<etcdserverpb::TxnResponse> ReadOnlyTxn(const etcdserverpb::TxnRequest& request) const;
 
-  // Published member attributes (name, client URLs), by node id.
+  // Published member attributes (name, client URLs), by node id. Open has read them all; a record
+  // that is damaged since aborts the process.
   std::vector<etcdserverpb::Member> Members() const;
 
  private:
-  KvStore();
-  // To be filled in by the implementation.
+  KvStore(Engine* engine, const KvStoreOptions& options, const AppliedRecord& applied);
+
+  StatusOr<std::vector<etcdserverpb::Member>> ReadMembers() const;
+  void Write(rocksdb::WriteBatch* batch);
+  void Publish(const AppliedRecord& applied);
+
+  Engine* const engine_;
+
+  // The apply thread's own.
+  AppliedRecord current_;
+  SessionTable sessions_;
+  Compactor compactor_;
+
+  // What readers go by. A read takes its revision from `revision_`, then its iterator, then looks
+  // at `compact_revision_`: the first is published after the data is written, so the iterator has
+  // all of it; the second before the first version below it is removed, so that if the iterator
+  // misses one, the reader knows.
+  std::atomic<int64_t> revision_;
+  std::atomic<int64_t> compact_revision_;
+  mutable std::mutex mutex_;
+  AppliedRecord published_;  // guarded by mutex_
 };
 
 }  // namespace raftkv::store

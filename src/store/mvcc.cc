@@ -183,17 +183,21 @@ std::string DataKey(std::string_view user_key, Revision revision) {
   return out;
 }
 
-Status DecodeDataKey(std::string_view data_key, std::string* user_key, Revision* revision) {
-  if (data_key.size() < 3 + kRevisionBytes || data_key[0] != kDataKind ||
-      !Unescape(DataPrefixOf(data_key).substr(1), user_key)) {
-    return BadKey(data_key, "data");
-  }
+Revision DataKeyRevision(std::string_view data_key) {
   std::string_view rest = data_key.substr(data_key.size() - kRevisionBytes);
   uint64_t main = 0;
   uint32_t sub = 0;
   ConsumeBigEndian64(&rest, &main);
   ConsumeBigEndian32(&rest, &sub);
-  *revision = {static_cast<int64_t>(~main), ~sub};
+  return {static_cast<int64_t>(~main), ~sub};
+}
+
+Status DecodeDataKey(std::string_view data_key, std::string* user_key, Revision* revision) {
+  if (data_key.size() < 3 + kRevisionBytes || data_key[0] != kDataKind ||
+      !Unescape(DataPrefixOf(data_key).substr(1), user_key)) {
+    return BadKey(data_key, "data");
+  }
+  *revision = DataKeyRevision(data_key);
   if (revision->main <= 0) return BadKey(data_key, "data");
   return Status::Ok();
 }
@@ -303,14 +307,12 @@ Status DecodeDataRecord(std::string_view data_key, std::string_view bytes, DataR
   uint64_t age = 0;
   uint64_t version = 0;
   uint64_t lease = 0;
-  std::string_view suffix = data_key.substr(data_key.size() - kRevisionBytes);
-  uint64_t inverted = 0;
+  const auto mod = static_cast<uint64_t>(DataKeyRevision(data_key).main);
   if (!ConsumeVarint(&body, &age) || !ConsumeVarint(&body, &version) ||
-      !ConsumeVarint(&body, &lease) || !ConsumeBigEndian64(&suffix, &inverted) ||
-      age >= ~inverted) {
+      !ConsumeVarint(&body, &lease) || age >= mod) {
     return BadRecord(data_key, "is malformed");
   }
-  record->create_revision = static_cast<int64_t>(~inverted - age);
+  record->create_revision = static_cast<int64_t>(mod - age);
   record->version = static_cast<int64_t>(version);
   record->lease = static_cast<int64_t>(lease);
   record->value = body;

@@ -21,7 +21,8 @@ Status Validate(const etcdserverpb::TxnRequest& request, int ops_max = kTxnOpsMa
 // Whether the transaction changes nothing whatever its compares say: it can then be served as a
 // read, after a ReadIndex.
 bool IsReadOnly(const etcdserverpb::TxnRequest& request);
-// Whether every range in it asks for a serializable read.
+// Whether it has ranges and every one asks for a serializable read. (etcd also takes a transaction
+// with compares alone for serializable; its client never said that stale compares will do.)
 bool IsSerializable(const etcdserverpb::TxnRequest& request);
 
 }  // namespace raftkv::store

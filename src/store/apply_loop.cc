@@ -1,0 +1,144 @@
+#include "store/apply_loop.h"
+
+#include <chrono>
+#include <iterator>
+#include <limits>
+
+#include "common/check.h"
+
+namespace raftkv::store {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+}  // namespace
+
+// The mailbox has no bound of its own: what is committed must be applied, and the core caps what is
+// in flight.
+ApplyLoop::ApplyLoop(KvStore* store, const ApplyLoopOptions& options, OnApplied on_applied)
+    : store_(store),
+      options_(options),
+      on_applied_(std::move(on_applied)),
+      mailbox_(std::numeric_limits<size_t>::max()),
+      applied_index_(store->applied().position.index.value()),
+      thread_([this] { Run(); }) {}
+
+ApplyLoop::~ApplyLoop() { Stop(); }
+
+void ApplyLoop::Submit(ApplyBatch batch) {
+  RAFTKV_CHECK(mailbox_.Push(std::move(batch)), "entries were submitted to a stopped apply loop");
+}
+
+void ApplyLoop::WhenApplied(Index index, std::function<void(bool applied)> ready) {
+  if (applied_index_.load() >= index.value()) {
+    ready(true);
+    return;
+  }
+  // Push takes its argument even when it fails, so the callback is shared with us until then.
+  auto shared = std::make_shared<std::function<void(bool)>>(std::move(ready));
+  if (!mailbox_.Push(AppliedWaiter{index, [shared](bool applied) { (*shared)(applied); }})) {
+    (*shared)(false);
+  }
+}
+
+void ApplyLoop::WhenCompacted(int64_t revision, std::function<void(bool compacted)> done) {
+  auto shared = std::make_shared<std::function<void(bool)>>(std::move(done));
+  if (!mailbox_.Push(CompactedWaiter{revision, [shared](bool ok) { (*shared)(ok); }})) {
+    (*shared)(false);
+  }
+}
+
+void ApplyLoop::Stop() {
+  mailbox_.Close();
+  std::lock_guard lock(stop_mutex_);
+  if (thread_.joinable()) thread_.join();
+}
+
+size_t ApplyLoop::queue_depth() const { return mailbox_.size(); }
+
+void ApplyLoop::Run() {
+  std::vector<Item> items;
+  for (;;) {
+    // With a compaction under way the thread looks for work and does not wait for it.
+    const bool compacting = CompactionPending();
+    const bool open = compacting ? mailbox_.Drain(&items, Clock::now()) : mailbox_.Drain(&items);
+    for (Item& item : items) {
+      if (auto* batch = std::get_if<ApplyBatch>(&item)) {
+        TakeBatch(std::move(*batch));
+      } else if (auto* applied = std::get_if<AppliedWaiter>(&item)) {
+        applied_waiters_.emplace(applied->index.value(), std::move(applied->ready));
+      } else if (auto* compacted = std::get_if<CompactedWaiter>(&item)) {
+        compacted_waiters_.emplace(compacted->revision, std::move(compacted->done));
+      }
+    }
+    ApplyPending();
+    if (!open) break;
+    // One step, however much there was to apply: compaction must not starve, nor hold up writes.
+    if (CompactionPending()) store_->CompactStep(options_.compact_step_versions);
+    AnswerWaiters();
+  }
+  AnswerWaiters();
+  FailWaiters();
+}
+
+// Adds a batch to what waits, and applies when that is large enough.
+void ApplyLoop::TakeBatch(ApplyBatch batch) {
+  size_t waiter = 0;
+  for (size_t i = 0; i < batch.entries.size(); ++i) {
+    if (waiter < batch.waiters.size() && batch.waiters[waiter].first == i) {
+      pending_.waiters.emplace_back(pending_.entries.size(),
+                                    std::move(batch.waiters[waiter++].second));
+    }
+    pending_bytes_ += EntryBytes(batch.entries[i]);
+    pending_.entries.push_back(std::move(batch.entries[i]));
+    if (pending_.entries.size() >= options_.batch_entries_max ||
+        pending_bytes_ >= options_.batch_bytes_max) {
+      ApplyPending();
+    }
+  }
+  RAFTKV_CHECK(waiter == batch.waiters.size(), "a waiter for an entry that is not in its batch");
+}
+
+void ApplyLoop::ApplyPending() {
+  if (pending_.entries.empty()) return;
+  const Clock::time_point start = Clock::now();
+  store_->Apply(pending_.entries, &results_);
+  const Index last = pending_.entries.back().index;
+  // Before any callback: who hears that an entry is applied may ask for it at once.
+  applied_index_.store(last.value());
+  const auto took = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - start);
+  for (auto& [position, callback] : pending_.waiters) callback(std::move(results_[position]));
+  pending_.entries.clear();
+  pending_.waiters.clear();
+  pending_bytes_ = 0;
+  if (on_applied_) on_applied_(last, static_cast<uint64_t>(took.count()));
+  AnswerWaiters();
+}
+
+void ApplyLoop::AnswerWaiters() {
+  const uint64_t applied = applied_index_.load();
+  while (!applied_waiters_.empty() && applied_waiters_.begin()->first <= applied) {
+    auto ready = std::move(applied_waiters_.extract(applied_waiters_.begin()).mapped());
+    ready(true);
+  }
+  if (compacted_waiters_.empty()) return;
+  const int64_t compacted_to = store_->applied().compacted_to;
+  while (!compacted_waiters_.empty() && compacted_waiters_.begin()->first <= compacted_to) {
+    auto done = std::move(compacted_waiters_.extract(compacted_waiters_.begin()).mapped());
+    done(true);
+  }
+}
+
+void ApplyLoop::FailWaiters() {
+  for (auto& [index, ready] : applied_waiters_) ready(false);
+  for (auto& [revision, done] : compacted_waiters_) done(false);
+  applied_waiters_.clear();
+  compacted_waiters_.clear();
+}
+
+bool ApplyLoop::CompactionPending() const {
+  const AppliedRecord applied = store_->applied();
+  return applied.compacted_to < applied.compact_revision;
+}
+
+}  // namespace raftkv::store

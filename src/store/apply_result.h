@@ -1,0 +1,21 @@
+// What applying one entry answers.
+#pragma once
+
+#include <variant>
+
+#include "common/status.h"
+#include "rpc.pb.h"
+
+namespace raftkv::store {
+
+// The answer to one command. `response` has its header's revision set and nothing else of the
+// header: the edge fills in ids and term.
+struct ApplyResult {
+  Status status;
+  std::variant<std::monostate, etcdserverpb::PutResponse, etcdserverpb::DeleteRangeResponse,
+               etcdserverpb::TxnResponse, etcdserverpb::CompactionResponse>
+      response;
+  bool from_session = false;  // the write had been applied before; this is its first answer
+};
+
+}  // namespace raftkv::store

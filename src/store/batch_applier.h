@@ -1,0 +1,47 @@
+// Applies a run of log entries to one RocksDB batch.
+#pragma once
+
+#include <google/protobuf/arena.h>
+
+#include "common/types.h"
+#include "store/applied_record.h"
+#include "store/apply_result.h"
+#include "store/batch_writer.h"
+#include "store/command.h"
+#include "store/engine.h"
+#include "store/session_table.h"
+
+namespace raftkv::store {
+
+// Owned by the apply thread; lives for one batch. Takes requests as they are: what is in the log
+// was validated by the node that proposed it, and rules that may differ between versions of this
+// program must not decide what replicas hold.
+class BatchApplier {
+ public:
+  // `before` is the state before the batch.
+  BatchApplier(Engine* engine, SessionTable* sessions, const AppliedRecord& before);
+
+  // Aborts if the entry does not follow the last one or can't be decoded.
+  void Apply(const Entry& entry, ApplyResult* result);
+
+  // Adds what remains, the applied record among it, and returns the batch. Once, last.
+  rocksdb::WriteBatch* Finish();
+
+  const AppliedRecord& applied() const { return applied_; }
+
+ private:
+  void ApplyCommand(const Command& command, ApplyResult* result);
+  void Execute(const Command& command, ApplyResult* result);
+  template <typename Request>
+  const Request& Parse(const Command& command);
+  Status Compact(int64_t revision, etcdserverpb::CompactionResponse* response);
+  void StoreMember(const etcdserverpb::Member& member);
+
+  Engine* engine_;
+  SessionTable* sessions_;
+  AppliedRecord applied_;
+  google::protobuf::Arena arena_;  // requests: the writer's overlay points into them
+  BatchWriter writer_;
+};
+
+}  // namespace raftkv::store

@@ -1,0 +1,59 @@
+#include "store/batch_writer.h"
+
+#include "common/check.h"
+#include "store/engine.h"
+
+namespace raftkv::store {
+
+BatchWriter::BatchWriter(rocksdb::DB* db, rocksdb::ColumnFamilyHandle* kv, int64_t revision)
+    : kv_(kv), revision_(revision), view_(MvccView::ForApply(db, kv, &overlay_)) {}
+
+void BatchWriter::Begin() { sub_ = 0; }
+
+void BatchWriter::End() {
+  revision_ = revision();
+  sub_ = 0;
+}
+
+void BatchWriter::Put(std::string_view key, std::string_view value, int64_t lease,
+                      const KeyVersion* previous) {
+  const Revision mod{revision_ + 1, sub_};
+  KeyVersion version{.key = key,
+                     .mod = mod,
+                     .tombstone = false,
+                     .create_revision = previous ? previous->create_revision : mod.main,
+                     .version = previous ? previous->version + 1 : 1,
+                     .lease = lease,
+                     .value = value};
+  Write(version, previous ? previous->mod : Revision{});
+}
+
+void BatchWriter::Delete(std::string_view key, Revision mod) {
+  KeyVersion version;
+  version.key = key;
+  version.mod = {revision_ + 1, sub_};
+  version.tombstone = true;
+  Write(version, mod);
+}
+
+void BatchWriter::Write(const KeyVersion& version, Revision previous) {
+  RAFTKV_CHECK(sub_ < UINT32_MAX, "too many changes in one transaction");
+  data_key_.clear();
+  AppendDataPrefix(&data_key_, version.key);
+  AppendInvertedRevision(&data_key_, version.mod);
+  const DataRecord data{version.tombstone, version.create_revision, version.version, version.lease,
+                        version.value};
+  EncodeDataRecord(data_key_, version.mod.main, data, &record_);
+  rocksdb::Status status = batch_.Put(kv_, data_key_, record_);
+  if (status.ok()) {
+    const std::string revision_key = RevisionKey(version.mod);
+    EncodeRevisionRecord(revision_key, version.mod, {version.tombstone, previous, version.key},
+                         &record_);
+    status = batch_.Put(kv_, revision_key, record_);
+  }
+  RAFTKV_CHECK(status.ok(), status.ToString());
+  overlay_.Add(version);
+  ++sub_;
+}
+
+}  // namespace raftkv::store

@@ -1,0 +1,80 @@
+#include "store/kv_errors.h"
+
+namespace raftkv::store {
+
+// Codes are those of etcd's gRPC errors; the edge maps them one to one.
+
+Status ErrEmptyKey() { return {Code::kInvalidArgument, "etcdserver: key is not provided"}; }
+Status ErrKeyNotFound() { return {Code::kInvalidArgument, "etcdserver: key not found"}; }
+Status ErrValueProvided() { return {Code::kInvalidArgument, "etcdserver: value is provided"}; }
+Status ErrLeaseProvided() { return {Code::kInvalidArgument, "etcdserver: lease is provided"}; }
+
+Status ErrTooManyOps() {
+  return {Code::kInvalidArgument, "etcdserver: too many operations in txn request"};
+}
+
+Status ErrDuplicateKey() {
+  return {Code::kInvalidArgument, "etcdserver: duplicate key given in txn request"};
+}
+
+Status ErrInvalidSortOption() {
+  return {Code::kInvalidArgument, "etcdserver: invalid sort option"};
+}
+
+Status ErrInvalidClientApiVersion() {
+  return {Code::kInvalidArgument, "etcdserver: invalid client api version"};
+}
+
+Status ErrCompacted() {
+  return {Code::kOutOfRange, "etcdserver: mvcc: required revision has been compacted"};
+}
+
+Status ErrFutureRevision() {
+  return {Code::kOutOfRange, "etcdserver: mvcc: required revision is a future revision"};
+}
+
+Status ErrLeaseNotFound() { return {Code::kNotFound, "etcdserver: requested lease not found"}; }
+
+Status ErrRequestTooLarge() { return {Code::kInvalidArgument, "etcdserver: request is too large"}; }
+
+Status ErrTooManyRequests() { return {Code::kResourceExhausted, "etcdserver: too many requests"}; }
+
+Status ErrNoLeader() { return {Code::kUnavailable, "etcdserver: no leader"}; }
+Status ErrNotLeader() { return {Code::kFailedPrecondition, "etcdserver: not leader"}; }
+Status ErrTimeout() { return {Code::kUnavailable, "etcdserver: request timed out"}; }
+
+Status ErrTimeoutLeaderFail() {
+  return {Code::kUnavailable,
+          "etcdserver: request timed out, possibly due to previous leader failure"};
+}
+
+Status ErrTimeoutConnectionLost() {
+  return {Code::kUnavailable, "etcdserver: request timed out, possibly due to connection lost"};
+}
+
+Status ErrStopped() { return {Code::kUnavailable, "etcdserver: server stopped"}; }
+Status ErrMemberNotFound() { return {Code::kNotFound, "etcdserver: member not found"}; }
+
+Status ErrBadLeaderTransferee() {
+  return {Code::kFailedPrecondition, "etcdserver: bad leader transferee"};
+}
+
+Status ErrSessionSequenceStale() {
+  return {Code::kFailedPrecondition,
+          "raftkv: the session has already gone past this sequence number"};
+}
+
+Status ErrSessionUnknown() {
+  return {Code::kFailedPrecondition,
+          "raftkv: the session does not exist or has expired; start again at sequence 1"};
+}
+
+Status ErrTooManySessions() { return {Code::kResourceExhausted, "raftkv: too many sessions"}; }
+
+Status ErrSessionAnswerTooLarge(int64_t revision) {
+  return {Code::kOutOfRange, "raftkv: the write was applied once, at revision " +
+                                 std::to_string(revision) +
+                                 "; its answer was too large to be kept for a repetition"};
+}
+
+}  // namespace raftkv::store

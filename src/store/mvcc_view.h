@@ -1,0 +1,83 @@
+// Reads of versions at a revision, from RocksDB and, on the apply thread, from the batch under way.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include <rocksdb/db.h>
+#include <rocksdb/iterator.h>
+
+#include "common/status.h"
+#include "store/mvcc.h"
+#include "store/overlay.h"
+
+namespace raftkv::store {
+
+// The user keys of a request: etcd's (key, range_end) pair.
+struct KeyRange {
+  std::string_view key;
+  std::string_view end;
+  bool single = false;     // only `key`
+  bool unbounded = false;  // from `key` on
+
+  static KeyRange Of(std::string_view key, std::string_view range_end);
+};
+
+// Where the whole of `range` ends among the data keys (exclusive).
+std::string DataUpperBound(const KeyRange& range);
+
+// One consistent view; not thread-safe. What it sees of RocksDB is fixed when the view is made,
+// except for ForApply.
+class MvccView {
+ public:
+  // For reads of single keys only. The iterator may use the prefix bloom filters.
+  static MvccView ForKey(rocksdb::DB* db, rocksdb::ColumnFamilyHandle* kv);
+  // For reads within `range`.
+  static MvccView ForRange(rocksdb::DB* db, rocksdb::ColumnFamilyHandle* kv, const KeyRange& range);
+  // For any reads.
+  static MvccView ForAll(rocksdb::DB* db, rocksdb::ColumnFamilyHandle* kv);
+  // For the apply thread: any reads, with what `overlay` holds on top. Iterators are made when
+  // first needed; as nobody else writes, they see the same.
+  static MvccView ForApply(rocksdb::DB* db, rocksdb::ColumnFamilyHandle* kv,
+                           const Overlay* overlay);
+
+  // The newest version of `key` at or below revision `at`; none if there is none or it is a
+  // tombstone. It stays valid until the next read from this view. kCorruption: see mvcc.h.
+  Status Get(std::string_view key, int64_t at, std::optional<KeyVersion>* found);
+
+  // Calls `visit` with the newest version at or below `at` of every key in `range`, in key order,
+  // without those that are tombstones, until it returns false. A version is valid during the call;
+  // `visit` must not read from this view.
+  using Visitor = std::function<bool(const KeyVersion&)>;
+  Status Scan(const KeyRange& range, int64_t at, const Visitor& visit);
+
+ private:
+  class Cursor;
+
+  MvccView(rocksdb::DB* db, rocksdb::ColumnFamilyHandle* kv, const Overlay* overlay)
+      : db_(db), kv_(kv), overlay_(overlay) {}
+
+  rocksdb::Iterator* PointIterator();
+  rocksdb::Iterator* ScanIterator();
+  Status ScanMerged(const KeyRange& range, int64_t at, const Visitor& visit);
+
+  rocksdb::DB* db_;
+  rocksdb::ColumnFamilyHandle* kv_;
+  const Overlay* overlay_;  // null: none
+  // What iterate_upper_bound points to; on the heap, so that a move leaves it in place. Declared
+  // before the iterators that use it.
+  struct Bound {
+    std::string bytes;
+    rocksdb::Slice slice;
+  };
+  std::unique_ptr<Bound> bound_;
+  std::unique_ptr<rocksdb::Iterator> point_;
+  std::unique_ptr<rocksdb::Iterator> scan_;
+  std::string target_;  // scratch
+};
+
+}  // namespace raftkv::store

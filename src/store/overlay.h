@@ -1,0 +1,54 @@
+// The versions written by the batch that is being applied: RocksDB does not show them yet, and
+// later entries of the batch, and later operations of a transaction, must see them.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "store/mvcc.h"
+
+namespace raftkv::store {
+
+// One version of a key as read: views point to whatever holds the version and say there how long.
+struct KeyVersion {
+  std::string_view key;
+  Revision mod;
+  bool tombstone = false;
+  int64_t create_revision = 0;
+  int64_t version = 0;
+  int64_t lease = 0;
+  std::string_view value;
+};
+
+// Owned by the apply thread.
+class Overlay {
+ public:
+  // All versions of one key in this batch; most have one.
+  struct Versions {
+    KeyVersion newest;
+    std::vector<KeyVersion> older;  // oldest first
+
+    // The newest at or below revision `at`, or null. A tombstone is an answer.
+    const KeyVersion* At(int64_t at) const;
+  };
+  using Map = std::map<std::string_view, Versions>;
+
+  // `version` must be newer than what is there; its key and value must live as long as the overlay.
+  void Add(const KeyVersion& version);
+
+  // A copy of `bytes` that lives as long as the overlay.
+  std::string_view Keep(std::string_view bytes);
+
+  const Versions* Find(std::string_view key) const;
+  const Map& versions() const { return versions_; }
+
+ private:
+  Map versions_;
+  std::deque<std::string> kept_;
+};
+
+}  // namespace raftkv::store
