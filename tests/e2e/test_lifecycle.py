@@ -26,8 +26,9 @@ _STOP_BOUND_S = 15.0
 def run_raftkvd(*command, timeout_s=20, user=None):
     """Runs a node that is expected to refuse; returns (exit code, what it printed)."""
     prefix = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--"]
-    process = subprocess.Popen([*(prefix if user else ()), *map(str, command)], stdin=subprocess.DEVNULL,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [*(prefix if user else ()), *map(str, command)],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         out, err = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:

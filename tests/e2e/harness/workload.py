@@ -70,6 +70,7 @@ class Workload:
         return self
 
     def close(self):
+        """Ends the threads as they come, without waiting for them or for what they began."""
         self._stop.set()
         for client in self._clients.values():
             client.close()
