@@ -62,7 +62,5 @@ std::vector<std::string> MemberCells(const etcdserverpb::Member& member);
 std::vector<std::string> StatusCells(const EndpointStatus& status);
 // A duration as Go prints it: 1.388ms.
 std::string DurationText(uint64_t microseconds);
-// An id as etcdctl prints it: hexadecimal.
-std::string IdText(uint64_t id);
 
 }  // namespace raftkv::tools::ctl

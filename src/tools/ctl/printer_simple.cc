@@ -148,10 +148,4 @@ std::string DurationText(uint64_t microseconds) {
   return text;
 }
 
-std::string IdText(uint64_t id) {
-  char text[24];
-  std::snprintf(text, sizeof(text), "%llx", static_cast<unsigned long long>(id));
-  return text;
-}
-
 }  // namespace raftkv::tools::ctl

@@ -11,6 +11,8 @@ namespace raftkv::tools {
 namespace {
 
 constexpr char kHexDigits[] = "0123456789abcdef";
+constexpr std::string_view kAlphabet =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 int HexValue(char c) {
   if (c >= '0' && c <= '9') return c - '0';
@@ -29,8 +31,6 @@ void AppendHexEscape(std::string* out, char c) {
 }  // namespace
 
 std::string Base64(std::string_view bytes) {
-  static constexpr char kAlphabet[] =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   std::string out;
   out.reserve((bytes.size() + 2) / 3 * 4);
   for (size_t i = 0; i < bytes.size(); i += 3) {
@@ -43,6 +43,29 @@ std::string Base64(std::string_view bytes) {
       out.push_back(j <= have ? kAlphabet[(group >> (18 - 6 * j)) & 63] : '=');
     }
   }
+  return out;
+}
+
+std::optional<std::string> FromBase64(std::string_view text) {
+  if (text.size() % 4 != 0) return std::nullopt;
+  std::string out;
+  for (size_t i = 0; i < text.size(); i += 4) {
+    const std::string_view group = text.substr(i, 4);
+    const bool last = i + 4 == text.size();
+    const size_t have = last ? std::min(group.find('='), size_t{4}) : 4;
+    if (have < 2 || group.substr(have) != std::string_view("==").substr(0, 4 - have)) {
+      return std::nullopt;
+    }
+    uint32_t bits = 0;
+    for (size_t j = 0; j < 4; ++j) {
+      const size_t value = j < have ? kAlphabet.find(group[j]) : 0;
+      if (value == std::string_view::npos) return std::nullopt;
+      bits = (bits << 6) | static_cast<uint32_t>(value);
+    }
+    for (size_t j = 0; j + 1 < have; ++j) out.push_back(static_cast<char>(bits >> (16 - 8 * j)));
+  }
+  // Bits that no encoder sets would make two texts mean the same bytes.
+  if (Base64(out) != text) return std::nullopt;
   return out;
 }
 
@@ -92,6 +115,12 @@ std::string EscapeText(std::string_view bytes) {
     }
   }
   return out;
+}
+
+std::string IdText(uint64_t id) {
+  char text[24];
+  std::snprintf(text, sizeof(text), "%llx", static_cast<unsigned long long>(id));
+  return text;
 }
 
 std::string HumanBytes(uint64_t bytes) {

@@ -1,0 +1,26 @@
+// What an entry of the Raft log says, in JSON and in words.
+#pragma once
+
+#include <string>
+
+#include "common/status.h"
+#include "common/types.h"
+#include "tools/dump/report.h"
+#include "wal/entry_codec.h"
+
+namespace raftkv::tools::dump {
+
+struct DescribeOptions {
+  bool values = false;  // the bytes of values, not only their size
+};
+
+std::string_view EntryKindName(EntryKind kind);
+
+// The fields of a command: its type, session, request and what it does. kCorruption when the
+// payload does not decode.
+StatusOr<Json> DescribeCommand(std::string_view payload, const DescribeOptions& options);
+
+// The same in words, one line, from the JSON.
+std::string CommandText(const Json& command);
+
+}  // namespace raftkv::tools::dump

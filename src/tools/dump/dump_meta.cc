@@ -1,0 +1,219 @@
+#include "tools/dump/dump_meta.h"
+
+#include <optional>
+#include <set>
+
+#include "store/mvcc.h"
+#include "tools/dump/log_reader.h"
+#include "tools/dump/state_reader.h"
+#include "tools/support/text.h"
+#include "wal/log_store.h"
+
+namespace raftkv::tools::dump {
+namespace {
+
+// Everything the command shows, read before anything is printed.
+struct Meta {
+  store::NodeIdentity identity;
+  LogMeta log;
+  LogBounds bounds;
+  std::optional<Term> last_term;
+  StatusOr<store::AppliedRecord> applied = Status(Code::kNotFound, "nothing was flushed");
+};
+
+Json IdsJson(const std::set<NodeId>& ids) {
+  Json json = Json::array();
+  for (const NodeId id : ids) json.push_back(IdText(id.value()));
+  return json;
+}
+
+Json PositionJson(const LogPosition& position) {
+  return {{"index", position.index.value()}, {"term", position.term.value()}};
+}
+
+Json HardStateJson(const StatusOr<HardState>& state) {
+  if (!state.ok()) return nullptr;
+  return {{"term", state->term.value()},
+          {"vote", state->vote.none() ? Json(nullptr) : Json(IdText(state->vote.value()))},
+          {"commit", state->commit.value()}};
+}
+
+Json MembershipJson(const StatusOr<raft::Membership>& membership) {
+  if (!membership.ok()) return nullptr;
+  return {{"voters", IdsJson(membership->voters)},
+          {"outgoing", IdsJson(membership->outgoing)},
+          {"learners", IdsJson(membership->learners)}};
+}
+
+Json AppliedJson(const StatusOr<store::AppliedRecord>& applied) {
+  if (!applied.ok()) return nullptr;
+  return {{"index", applied->position.index.value()},
+          {"term", applied->position.term.value()},
+          {"revision", applied->revision},
+          {"compact_revision", applied->compact_revision},
+          {"compacted_to", applied->compacted_to},
+          {"time_ms", applied->time_ms},
+          {"sessions", applied->sessions}};
+}
+
+Json FamiliesJson(store::Engine* engine) {
+  Json json = Json::array();
+  const std::pair<const char*, rocksdb::ColumnFamilyHandle*> families[] = {
+      {"raft_meta", engine->raft_meta()}, {"raft_log", engine->raft_log()}, {"kv", engine->kv()}};
+  for (const auto& [name, handle] : families) {
+    json.push_back(
+        {{"name", name},
+         {"sst_bytes", engine->IntProperty(handle, "rocksdb.total-sst-files-size")},
+         {"memtable_bytes", engine->IntProperty(handle, "rocksdb.cur-size-all-mem-tables")},
+         {"keys_estimate", engine->IntProperty(handle, "rocksdb.estimate-num-keys")}});
+  }
+  return json;
+}
+
+Json WalJson(const wal::WalScan& scan) {
+  Json files = Json::array();
+  for (const wal::WalFileReport& file : scan.files) {
+    files.push_back({{"name", file.name},
+                     {"bytes", file.bytes},
+                     {"valid_bytes", file.valid_bytes},
+                     {"records", file.records}});
+  }
+  const bool torn = scan.recovery == store::WalRecovery::kTornTail;
+  Json json{{"tail", torn ? "torn" : "clean"}};
+  if (torn) {
+    json["torn"] = {
+        {"file", scan.torn_file}, {"offset", scan.torn_offset}, {"bytes", scan.torn_bytes}};
+  }
+  json["files"] = std::move(files);
+  return json;
+}
+
+Json ToJson(const NodeDirectory& directory, const Meta& meta) {
+  const bool empty = meta.bounds.first > meta.bounds.last;
+  Json log{{"first", empty ? Json(nullptr) : Json(meta.bounds.first.value())},
+           {"last", empty ? Json(nullptr) : Json(meta.bounds.last.value())},
+           {"last_term", meta.last_term ? Json(meta.last_term->value()) : Json(nullptr)},
+           {"before_first",
+            meta.log.before_first.ok() ? PositionJson(*meta.log.before_first) : Json(nullptr)}};
+  return {{"type", "meta"},
+          {"path", directory.path()},
+          {"format_version", meta.identity.format_version},
+          {"cluster_id", IdText(meta.identity.cluster.value())},
+          {"node_id", IdText(meta.identity.node.value())},
+          {"node_name", meta.identity.node_name},
+          {"hard_state", HardStateJson(meta.log.hard_state)},
+          {"membership", MembershipJson(meta.log.membership)},
+          {"log", std::move(log)},
+          {"applied", AppliedJson(meta.applied)},
+          {"column_families", FamiliesJson(directory.engine())},
+          {"wal", WalJson(directory.scan())}};
+}
+
+// A JSON value as words: objects as "name value, name value", lists with spaces.
+std::string Words(const Json& json) {
+  if (json.is_null()) return "none";
+  if (json.is_string()) return EscapeText(json.get_ref<const std::string&>());
+  if (!json.is_structured()) return json.dump();
+  std::string out;
+  for (const auto& [name, value] : json.items()) {
+    if (!out.empty()) out += json.is_array() ? " " : ", ";
+    out += json.is_array() ? Words(value) : name + " " + Words(value);
+  }
+  return out.empty() ? "none" : out;
+}
+
+// One line a field; one line an element for lists of objects.
+std::string ToText(const Json& json) {
+  std::string out;
+  const auto line = [&](std::string name, const std::string& value) {
+    name.resize(18, ' ');
+    out += (out.empty() ? "" : "\n") + name + value;
+  };
+  for (const auto& [name, value] : json.items()) {
+    if (name == "type") continue;
+    if (name == "column_families") {
+      for (Json family : value) {
+        const std::string label = "family " + family["name"].get<std::string>();
+        family.erase("name");
+        line(label, Words(family));
+      }
+    } else if (name == "wal") {
+      line("wal tail", value["tail"].get<std::string>() +
+                           (value.contains("torn") ? ": " + Words(value["torn"]) : ""));
+      for (const Json& file : value["files"]) line("wal file", Words(file));
+    } else {
+      line(name, Words(value));
+    }
+  }
+  return out;
+}
+
+void ReportUnlessOk(const Status& status, const std::string& what, Report* report) {
+  if (!status.ok()) report->Problem(what + ": " + status.message());
+}
+
+// What a node checks before it serves, beyond what LogStore::Recover does.
+void CheckTogether(const Meta& meta, Report* report) {
+  const auto number = [](Index index) { return std::to_string(index.value()); };
+  if (meta.log.hard_state.ok() && meta.log.hard_state->commit > meta.bounds.last) {
+    report->Problem("committed up to " + number(meta.log.hard_state->commit) +
+                    ", but the log ends at " + number(meta.bounds.last));
+  }
+  if (!meta.applied.ok()) {
+    // Before the first flush there is no record, and that is fine.
+    if (meta.applied.status().code() != Code::kNotFound) {
+      report->Problem("the applied record: " + meta.applied.status().message());
+    }
+    return;
+  }
+  if (meta.applied->position.index > meta.bounds.last) {
+    report->Problem("applied up to " + number(meta.applied->position.index) +
+                    ", but the log ends at " + number(meta.bounds.last));
+  }
+}
+
+// The term of the applied entry must be the one the log has there.
+Status CheckAppliedTerm(store::Engine* engine, const Meta& meta, Report* report) {
+  if (!meta.applied.ok()) return Status::Ok();
+  const LogPosition applied = meta.applied->position;
+  if (applied.index < meta.bounds.first || applied.index > meta.bounds.last) return Status::Ok();
+  return ForEachRecord(engine, applied.index, applied.index, [&](const LogRecord& record) {
+    if (record.entry.ok() && record.entry->term != applied.term) {
+      report->Problem("entry " + std::to_string(applied.index.value()) + " was applied with term " +
+                      std::to_string(applied.term.value()) + ", but has term " +
+                      std::to_string(record.entry->term.value()) + " in the log");
+    }
+  });
+}
+
+}  // namespace
+
+Status DumpMeta(const NodeDirectory& directory, const MetaOptions& options, Report* report) {
+  store::Engine* const engine = directory.engine();
+  Meta meta;
+  meta.identity = engine->identity();
+  meta.log = ReadLogMeta(engine);
+  RAFTKV_ASSIGN_OR_RETURN(meta.bounds, ReadLogBounds(engine, meta.log));
+  if (meta.bounds.first <= meta.bounds.last) {
+    RAFTKV_RETURN_IF_ERROR(
+        ForEachRecord(engine, meta.bounds.last, meta.bounds.last, [&](const LogRecord& record) {
+          if (record.entry.ok()) meta.last_term = record.entry->term;
+        }));
+  }
+  meta.applied = ReadApplied(engine);
+  const Json json = ToJson(directory, meta);
+  report->Record([&] { return ToText(json); }, [&] { return json; });
+
+  ReportUnlessOk(meta.log.hard_state.status(), "the hard state", report);
+  ReportUnlessOk(meta.log.membership.status(), "the membership", report);
+  ReportUnlessOk(meta.log.before_first.status(), "the record of where the log starts", report);
+  CheckTogether(meta, report);
+  RAFTKV_RETURN_IF_ERROR(CheckAppliedTerm(engine, meta, report));
+  if (options.verify) {
+    const StatusOr<wal::RecoveredLog> recovered = wal::LogStore(engine).Recover();
+    ReportUnlessOk(recovered.status(), "a node would not start on this log", report);
+  }
+  return Status::Ok();
+}
+
+}  // namespace raftkv::tools::dump
