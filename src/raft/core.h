@@ -7,11 +7,11 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
-#include <memory>
 #include <optional>
 #include <span>
-#include <string>
+#include <string_view>
 #include <vector>
 
 #include "common/rng.h"
@@ -20,10 +20,10 @@
 #include "raft/log_reader.h"
 #include "raft/membership.h"
 #include "raft/message.h"
+#include "raft/persistent_state.h"
 #include "raft/progress.h"
 #include "raft/raft_log.h"
 #include "raft/read_index.h"
-#include "raft/term_run.h"
 
 namespace raftkv::raft {
 
@@ -52,17 +52,6 @@ struct Options {
   uint64_t cache_bytes_max = 32 << 20;
 };
 
-// What was on disk when the node started.
-struct PersistentState {
-  HardState hard_state;
-  Membership membership;
-  Index first;  // the first entry in the log; first == last + 1 when it is empty
-  Index last;
-  LogPosition before_first;    // the entry just before `first`, cut off by a snapshot; 0 if none
-  std::vector<TermRun> terms;  // of entries first..last
-  LogPosition applied;         // the state machine's position
-};
-
 // One disk write. The log writer makes all of it durable, in the order given (hard state and
 // entries in the same batch, after removing entries at and above `truncate_from`), then sends
 // `after_sync`, then reports OnAppended(seq). Tasks complete in order; one sync may serve many.
@@ -81,8 +70,6 @@ struct AppendTask {
 struct ApplyTask {
   std::vector<Entry> entries;
 };
-
-using ReadToken = uint64_t;
 
 // The read may be served once the state machine has applied `index`.
 struct ReadReady {
@@ -118,7 +105,8 @@ struct PeerStatus {
 // Not thread-safe; never blocks except for what LogReader reads. Owned by the raft thread.
 class Core {
  public:
-  // `log` must outlive the core; entries it returns are those already reported by OnAppended.
+  // `log` must outlive the core; it is asked only for entries already reported by OnAppended. `rng`
+  // must be seeded differently at every start of the node (see FollowerReads).
   Core(const Options& options, const PersistentState& state, const LogReader& log, Rng rng);
   ~Core();
 
@@ -183,7 +171,104 @@ class Core {
   void CheckInvariants() const;
 
  private:
-  // To be filled in by the implementation.
+  // A change of hard state that was handed out to be written.
+  struct HardStateWrite {
+    AppendSeq seq = 0;
+    HardState state;
+  };
+
+  // core.cc: dispatch, and what every part uses.
+  bool IsWellFormed(const Message& message) const;
+  bool StepTerm(const Message& message);
+  void StepOlderTerm(const Message& message);
+  void Follow(NodeId leader);
+  void BecomeFollower(Term term, NodeId leader);
+  void SetTerm(Term term);
+  void Send(NodeId to, MessageBody body);
+  void Promise(NodeId to, MessageBody body, Index covers);
+  bool HardStateIsDurable() const;
+  bool HearsFromLeader() const;
+  bool HasPeerWork() const;
+  std::optional<AppendTask> TakeAppendTask();
+
+  // election.cc
+  void TickElection();
+  void ResetElectionTimer();
+  void StartPreVote();
+  void StartElection(bool leadership_transfer);
+  void RequestVotes(Term term, bool pre_vote, bool leadership_transfer);
+  void CountVote(NodeId from, bool granted);
+  void BecomeLeader();
+  void CheckQuorum();
+  void OnTransferCaughtUp();
+  void Handle(NodeId from, Term term, VoteRequest& request);
+  void Handle(NodeId from, Term term, VoteResponse& response);
+  void Handle(NodeId from, Term term, TimeoutNow& timeout_now);
+
+  // replication.cc
+  void TickLeader();
+  void BroadcastHeartbeat();
+  void ReplicateToAll();
+  void Replicate(NodeId to, Progress& progress);
+  bool SendAppend(NodeId to, Progress& progress, bool with_entries);
+  void AppendAsLeader(EntryKind kind, Payload payload);
+  void AdvanceCommit();
+  void CommitTo(Index index);
+  void Handle(NodeId from, Term term, AppendRequest& request);
+  void Handle(NodeId from, Term term, AppendResponse& response);
+  void Handle(NodeId from, Term term, Heartbeat& heartbeat);
+  void Handle(NodeId from, Term term, HeartbeatResponse& response);
+  void Handle(NodeId from, Term term, InstallSnapshot& install);
+
+  // reads.cc
+  bool HasCommittedInTerm() const;
+  void StartReads();
+  void ConfirmReads();
+  void FailReads();
+  void Handle(NodeId from, Term term, ReadIndexRequest& request);
+  void Handle(NodeId from, Term term, ReadIndexResponse& response);
+
+  const Options options_;
+  Rng rng_;
+  Membership membership_;
+
+  // Its `commit` is filled in only in the copies that are written: log_ has the current one.
+  HardState hard_state_;
+  HardState submitted_hard_state_;  // as of the last write handed out
+  HardState durable_hard_state_;    // as of the last write reported
+  std::deque<HardStateWrite> hard_state_writes_;
+  AppendSeq last_seq_ = 0;
+  AppendSeq durable_seq_ = 0;
+  RaftLog log_;
+
+  Role role_ = Role::kFollower;
+  NodeId leader_;
+  uint32_t election_elapsed_ = 0;
+  uint32_t election_timeout_ = 0;  // randomized; unused while leading
+  std::map<NodeId, bool> votes_;   // a (pre-)candidate's
+
+  // A leader's; empty otherwise.
+  std::map<NodeId, Progress> peers_;
+  uint32_t heartbeat_elapsed_ = 0;
+  Index term_start_;                // its no-op
+  uint64_t uncommitted_bytes_ = 0;  // of its own entries, from term_start_ on
+  bool replicate_ = false;          // there may be something to send to followers
+  NodeId transfer_target_;
+  uint32_t transfer_elapsed_ = 0;
+  LeaderReads leader_reads_;
+
+  std::vector<Term> led_terms_;  // terms this process has led whose entries may be uncommitted
+
+  FollowerReads follower_reads_;
+  ReadToken last_read_token_ = 0;
+
+  // The next Output, but for what TakeOutput works out.
+  std::vector<Message> send_;
+  std::vector<Message> promises_;  // its append's after_sync
+  std::vector<ReadReady> reads_;
+  std::vector<ReadToken> failed_reads_;
+  std::vector<LogPosition> dropped_;
+  RoleChange reported_role_;
 };
 
 }  // namespace raftkv::raft

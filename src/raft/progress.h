@@ -1,0 +1,92 @@
+// What a leader knows of one follower, and how much it may send to it.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <string_view>
+
+#include "common/types.h"
+
+namespace raftkv::raft {
+
+// How much may be on its way to one follower.
+struct InflightLimits {
+  uint32_t messages_max = 0;
+  uint64_t bytes_max = 0;
+};
+
+// A follower starts in kProbe: one append at a time, until one is accepted and shows where the logs
+// agree. Then kReplicate: appends are pipelined, `next` runs ahead of what was acknowledged. A
+// rejection (something was lost) goes back to kProbe. kSnapshot: the entries it needs have been cut
+// off; nothing is sent but heartbeats.
+//
+// Owned by the core, on its thread; lives as long as the leader's term.
+class Progress {
+ public:
+  enum class State : uint8_t { kProbe, kReplicate, kSnapshot };
+
+  explicit Progress(Index next) : next_(next) {}
+
+  State state() const { return state_; }
+  std::string_view state_name() const;
+  // The last index known to be on the follower's disk and equal to the leader's log.
+  Index match() const { return match_; }
+  // The next entry to send.
+  Index next() const { return next_; }
+
+  // Whether an append with entries may be sent now. While probing one that is empty counts too.
+  bool CanSend(const InflightLimits& limits) const;
+  // Whether an append is due although there are no entries to send: the follower does not know of
+  // `commit` yet, or it has to be found out whether earlier appends were lost.
+  bool OwesEmptyAppend(Index commit) const;
+  // An append with entries up to `last` (next - 1 when it has none) of `bytes`, which tells of
+  // `commit`, was sent.
+  void OnSent(Index last, uint64_t bytes, Index commit);
+
+  // The follower stored everything up to `match`. True if that was news, or ended probing.
+  bool OnAccepted(Index match);
+  // The follower does not have the entry `previous`; `retry` is the best guess for the next one to
+  // send. False for an answer to something older than what is known: nothing changes.
+  bool OnRejected(Index previous, Index retry);
+  // The entries it needs are gone.
+  void OnCutOff();
+
+  // A regular heartbeat was sent; its answer may set off one append (see OnHeartbeatResponse). The
+  // heartbeats of reads do not count, or every read would cost an append.
+  void OnHeartbeatTick() { check_for_loss_ = true; }
+  // The follower answered a heartbeat. If it has not stored all up to `last`, earlier appends (or
+  // their answers) may have been lost: a probe is sent again, and an append becomes due, whose
+  // rejection would tell.
+  void OnHeartbeatResponse(Index last);
+
+  // Heard from since the last quorum check (thesis 6.2).
+  bool recently_active = false;
+  // The highest read round it has confirmed.
+  uint64_t read_round = 0;
+
+  size_t inflight_messages() const { return inflight_.size(); }
+  uint64_t inflight_bytes() const { return inflight_bytes_; }
+
+  void CheckInvariants(Index last) const;
+
+ private:
+  struct Inflight {
+    Index last;
+    uint64_t bytes = 0;
+  };
+
+  void BecomeProbe(Index next);
+  void ClearInflight();
+
+  State state_ = State::kProbe;
+  Index match_;
+  Index next_;
+  bool probe_sent_ = false;
+  bool check_for_loss_ = false;
+  bool owes_append_ = false;
+  Index commit_told_;  // as far as appends sent have told
+  std::deque<Inflight> inflight_;
+  uint64_t inflight_bytes_ = 0;
+};
+
+}  // namespace raftkv::raft
