@@ -1,6 +1,5 @@
 #include "store/engine.h"
 
-#include <algorithm>
 #include <filesystem>
 #include <set>
 #include <utility>
@@ -184,25 +183,20 @@ Status Engine::OpenDatabase(const rocksdb::DBOptions& db_options, const EngineOp
 }
 
 // The scanner takes a cut-off write for honest only at the very end of what was logged. So the file
-// that ends in one must be gone before anything is written behind it: left lying, it would make the
-// next start after a crash look like damage. RocksDB has moved its records into tables
-// (avoid_flush_during_recovery is off) and deleted it by now; this makes sure.
+// that ends in one must be out of the way before anything is written behind it: left lying, it
+// would make the next start after a crash look like damage. RocksDB has put its records into tables
+// by now (avoid_flush_during_recovery is off) and deleted it, except where it held no whole record:
+// then nothing was flushed, and it stays. It is emptied, for nothing in it is needed any more.
 Status Engine::RetireTornWal() {
-  for (int attempt = 0; attempt < 2; ++attempt) {
-    RAFTKV_ASSIGN_OR_RETURN(const std::vector<uint64_t> numbers, WalNumbers(path_));
-    std::unique_ptr<rocksdb::LogFile> current;
-    RAFTKV_RETURN_IF_ERROR(
-        FromRocksDb(db_->GetCurrentWalFile(&current), "asking for the current WAL file"));
-    const bool only_current = std::all_of(numbers.begin(), numbers.end(), [&](uint64_t number) {
-      return number >= current->LogNumber();
-    });
-    if (only_current) return SyncDirectory(path_);
-    RAFTKV_RETURN_IF_ERROR(FlushAll());
+  RAFTKV_RETURN_IF_ERROR(FlushAll());
+  std::unique_ptr<rocksdb::LogFile> current;
+  RAFTKV_RETURN_IF_ERROR(
+      FromRocksDb(db_->GetCurrentWalFile(&current), "asking for the current WAL file"));
+  RAFTKV_ASSIGN_OR_RETURN(const std::vector<WalFile> files, WalFiles(path_));
+  for (const WalFile& file : files) {
+    if (file.number < current->LogNumber()) RAFTKV_RETURN_IF_ERROR(EmptyFile(file.path));
   }
-  return Status(Code::kInternal,
-                "the WAL file that ends in a cut-off write is still in " + path_ +
-                    " after its records were flushed; nothing was served. Check that files can be "
-                    "deleted there, then start again");
+  return SyncDirectory(path_);
 }
 
 Engine::~Engine() {

@@ -50,6 +50,17 @@ Status RemoveTree(const std::string& path) {
   return Status::Ok();
 }
 
+Status EmptyFile(const std::string& path) {
+  const int fd = open(path.c_str(), O_WRONLY | O_TRUNC | O_CLOEXEC);
+  if (fd < 0) {
+    return errno == ENOENT ? Status::Ok() : IoError("cannot open " + path + " to empty it", errno);
+  }
+  const int result = fsync(fd);
+  const int error = errno;
+  close(fd);
+  return result == 0 ? Status::Ok() : IoError("cannot sync " + path, error);
+}
+
 Status RenameNew(const std::string& from, const std::string& to) {
   // Plain rename(2) would replace an empty directory without a word.
   if (renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) != 0) {
@@ -69,17 +80,17 @@ uint64_t WalNumber(const std::string& name) {
   return error == std::errc() && parsed_to == end ? number : 0;
 }
 
-StatusOr<std::vector<uint64_t>> WalNumbers(const std::string& db_path) {
-  std::vector<uint64_t> numbers;
+StatusOr<std::vector<WalFile>> WalFiles(const std::string& db_path) {
+  std::vector<WalFile> files;
   std::error_code error;
   for (fs::directory_iterator it(db_path, error), end; !error && it != end; it.increment(error)) {
-    if (const uint64_t number = WalNumber(it->path().filename().string())) {
-      numbers.push_back(number);
-    }
+    const uint64_t number = WalNumber(it->path().filename().string());
+    if (number != 0) files.push_back({number, it->path().string()});
   }
   if (error) return Status(Code::kIoError, "cannot list " + db_path + ": " + error.message());
-  std::sort(numbers.begin(), numbers.end());
-  return numbers;
+  std::sort(files.begin(), files.end(),
+            [](const WalFile& a, const WalFile& b) { return a.number < b.number; });
+  return files;
 }
 
 }  // namespace raftkv::store

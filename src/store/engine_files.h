@@ -18,14 +18,23 @@ Status SyncTree(const std::string& path);
 // Removes a directory and all in it; fine when there is none.
 Status RemoveTree(const std::string& path);
 
+// Cuts a file to no bytes, durably. It is fine when it is gone.
+Status EmptyFile(const std::string& path);
+
 // Renames durably. kAlreadyExists, and nothing happens, when `to` exists, even as an empty
 // directory.
 Status RenameNew(const std::string& from, const std::string& to);
 
-// Numbers of the WAL files (000012.log is 12) in a database directory, ascending.
-StatusOr<std::vector<uint64_t>> WalNumbers(const std::string& db_path);
+// A WAL file: `number` is what RocksDB numbers it by (000012.log is 12).
+struct WalFile {
+  uint64_t number = 0;
+  std::string path;
+};
 
-// The WAL file's number if `name` is a WAL file's name, else 0.
+// The WAL files in a database directory, oldest first.
+StatusOr<std::vector<WalFile>> WalFiles(const std::string& db_path);
+
+// The number of the WAL file called `name`, or 0 when that is no WAL file's name.
 uint64_t WalNumber(const std::string& name);
 
 }  // namespace raftkv::store

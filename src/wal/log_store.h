@@ -3,7 +3,8 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include <rocksdb/write_batch.h>
@@ -40,17 +41,26 @@ class LogStore : public raft::LogReader {
   // Reads and verifies: contiguous from the durable first index, terms never decreasing, each
   // entry's version, index and CRC; hard state not older than the last entry's term. Any violation
   // is kCorruption with a message that names the index and says what to do. Reads every entry once.
-  StatusOr<RecoveredLog> Recover() const;
+  // Called once, before anything is added to a batch.
+  StatusOr<RecoveredLog> Recover();
 
   Status Read(Index from, Index to, uint64_t bytes_max, std::vector<Entry>* out) const override;
 
   // Adds to `batch` what makes `task` durable: removal from truncate_from on, entries, hard state.
-  // Removal is by point deletes or a range delete, never SingleDelete (it resurrected entries).
+  // Removal is by point deletes, never SingleDelete (it resurrected entries). The batch must be
+  // written: the next call counts on it. Aborts on a task that Recover would refuse.
   Status AddToBatch(const raft::AppendTask& task, rocksdb::WriteBatch* batch);
 
  private:
-  store::Engine* engine_;
-  // ...the implementation may add what it needs (such as the last index, to bound truncation).
+  Status RecoverEntries(RecoveredLog* log) const;
+  Status Truncate(Index from, rocksdb::WriteBatch* batch);
+
+  store::Engine* const engine_;
+  bool recovered_ = false;
+  Index first_;
+  // As of the last task added to a batch, which may not be written yet.
+  Index last_;
+  HardState hard_state_;
 };
 
 }  // namespace raftkv::wal

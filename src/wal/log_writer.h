@@ -3,9 +3,11 @@
 
 #include <cstdint>
 #include <functional>
+#include <mutex>
 #include <span>
-#include <vector>
+#include <thread>
 
+#include "common/mailbox.h"
 #include "raft/core.h"
 #include "wal/log_store.h"
 
@@ -13,12 +15,16 @@ namespace raftkv::wal {
 
 // Totals since start; a consistent copy is taken by LogWriter::stats().
 struct LogWriterStats {
-  uint64_t syncs = 0;
+  uint64_t syncs = 0;  // fewer than tasks: what waits together is synced together
   uint64_t tasks = 0;
   uint64_t entries = 0;
-  uint64_t bytes = 0;
+  uint64_t bytes = 0;  // of payloads
 };
 
+// Owns a thread, and every write to raft_log and raft_meta while it runs. An error of a write or a
+// sync aborts the process: after a failed sync nobody knows what is on the disk (the pages may have
+// been dropped and the next sync then succeeds; Rebello et al., "Can Applications Recover from
+// fsync Failures?", 2020), and only a restart, which reads what is there, can tell.
 class LogWriter {
  public:
   // Called on the writer's thread after the sync that covers them, with the tasks in order.
@@ -26,20 +32,39 @@ class LogWriter {
   // Called on the writer's thread after each sync, with its duration in microseconds.
   using OnSync = std::function<void(uint64_t microseconds)>;
 
-  // Starts the thread. All pointers must outlive it.
+  // Starts the thread. All pointers must outlive it; `log` must have been recovered. `on_sync` may
+  // be empty.
   LogWriter(store::Engine* engine, LogStore* log, OnDurable on_durable, OnSync on_sync);
   // Stops.
   ~LogWriter();
+  LogWriter(const LogWriter&) = delete;
+  LogWriter& operator=(const LogWriter&) = delete;
 
   // Queues a task; any thread, but always the same one (order is the caller's). Never blocks on
-  // I/O. What waits is bounded by what the core lets be in flight.
+  // I/O. What waits is bounded by what the core lets be in flight. After Stop it is dropped: it is
+  // never reported durable.
   void Submit(raft::AppendTask task);
 
-  // Finishes what was submitted, then ends the thread. Idempotent.
+  // Finishes what was submitted, then ends the thread. Idempotent; not for the writer's own thread.
   void Stop();
 
   LogWriterStats stats() const;
   size_t queue_depth() const;
+
+ private:
+  void Run();
+  // Makes the tasks durable, all of them with one sync.
+  void Write(std::span<raft::AppendTask> tasks);
+  void Sync();
+
+  store::Engine* const engine_;
+  LogStore* const log_;
+  const OnDurable on_durable_;
+  const OnSync on_sync_;
+  Mailbox<raft::AppendTask> queue_;
+  mutable std::mutex stats_mutex_;
+  LogWriterStats stats_;  // guarded by stats_mutex_
+  std::thread thread_;    // last: it starts when all else is built
 };
 
 }  // namespace raftkv::wal

@@ -3,6 +3,17 @@
 //
 // No wal_recovery_mode does (docs/durability.md): point-in-time drops synced records behind a
 // flipped bit, absolute refuses an honest torn tail. Read-only.
+//
+// The rule: a crash can only leave bad bytes where nothing was synced after them. So bad bytes at
+// the end of what was logged are a torn tail, and bad bytes with anything intact behind them are
+// damage. It errs on the side of refusing, in two cases on purpose:
+// - A power failure may write the pages of one large unsynced batch out of order, so that a middle
+//   piece of it is missing and a later one is there. That looks like damage.
+// - A cut-off write whose own payload holds an intact WAL chunk, because a client stores such
+//   files as values, looks like damage too.
+// What the WAL alone can't tell: damage to the very last record of the newest file, synced and
+// acknowledged, looks like a write that was cut off. Only a second witness can
+// (docs/durability.md).
 #pragma once
 
 #include <cstdint>
@@ -19,6 +30,7 @@ struct WalFileReport {
   std::string name;  // e.g. 000012.log
   uint64_t bytes = 0;
   uint64_t records = 0;      // logical records read whole
+  uint64_t writes = 0;       // those of them that hold updates
   uint64_t valid_bytes = 0;  // up to the end of the last whole record
 };
 
@@ -32,8 +44,8 @@ struct WalScan {
 };
 
 // Scans every WAL file in `db_path`. kCorruption, with the file, the offset and what to do, when
-// there is anything valid behind damage, or damage in any but the newest file. kIoError when a file
-// can't be read.
+// there is anything intact behind damage, or damage in a file that a written one follows. kIoError
+// when a file can't be read, kNotFound when there is no such directory.
 StatusOr<WalScan> ScanWalFiles(const std::string& db_path);
 
 }  // namespace raftkv::wal

@@ -1,0 +1,215 @@
+#include "wal/wal_file_scan.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <string_view>
+#include <vector>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "common/coding.h"
+#include "wal/wal_format.h"
+
+namespace raftkv::wal {
+namespace {
+
+constexpr size_t kReadBytes = 8 * kWalBlockBytes;
+
+const char* Describe(ChunkError error) {
+  switch (error) {
+    case ChunkError::kNone:
+      return "";
+    case ChunkError::kCutHeader:
+      return "a chunk header is cut off";
+    case ChunkError::kZeroType:
+      return "there are zeros where a chunk should be";
+    case ChunkError::kTooLong:
+      return "a chunk reaches over the end of its block";
+    case ChunkError::kBadChecksum:
+      return "a checksum does not match";
+    case ChunkError::kUnknownType:
+      return "a chunk has a type that RocksDB 7.8 does not know";
+    case ChunkError::kOldFile:
+      return "a record ends in a chunk of an older file";
+  }
+  return "";
+}
+
+// Fed the file's blocks in order.
+class Walker {
+ public:
+  Walker(uint64_t file_number, WalFileScan* scan) : file_number_(file_number), scan_(scan) {}
+
+  // `block` is at `base` of the file, and whole unless it is the last.
+  void TakeBlock(std::string_view block, uint64_t base) {
+    size_t offset = 0;
+    if (!past_end_ && scan_->damage.empty()) offset = Walk(block, base);
+    if (offset < block.size()) SearchBehind(block, offset, base);
+  }
+
+  void Finish() {
+    if (in_record_ && scan_->damage.empty()) {
+      Damaged("the last record's end is missing", scan_->report.bytes);
+    }
+    // Behind the last chunk of a recycled file lies its former life, and nothing else.
+    if (past_end_ && scan_->damage.empty() && scan_->intact_offset) {
+      Damaged("records follow the end of the file's own", end_offset_);
+    }
+  }
+
+ private:
+  // Reads chunks up to the end of the block or the first that is not good; returns where it got to.
+  size_t Walk(std::string_view block, uint64_t base) {
+    size_t offset = 0;
+    while (offset < block.size()) {
+      if (IsTrailer(block, offset)) return block.size();
+      const Chunk chunk = ReadChunk(block, offset, file_number_);
+      if (chunk.error == ChunkError::kOldFile && !in_record_) {
+        past_end_ = true;
+        end_offset_ = base + offset;
+        return offset + 1;
+      }
+      if (chunk.error != ChunkError::kNone) {
+        Damaged(Describe(chunk.error), base + offset);
+        // A chunk of a later version is data all the same.
+        if (chunk.error == ChunkError::kUnknownType) scan_->intact_offset = base + offset;
+        scan_->zero_tail = chunk.error == ChunkError::kZeroType;
+        return offset;
+      }
+      if (const char* misplaced = Accept(chunk, base + offset + chunk.bytes)) {
+        // It has its checksum, so what belongs before it is lost.
+        Damaged(misplaced, base + offset);
+        scan_->intact_offset = base + offset;
+        return offset;
+      }
+      offset += chunk.bytes;
+    }
+    return offset;
+  }
+
+  // The rest of a block where no header fits. RocksDB never looks at these bytes, but it does
+  // report a file that ends among them.
+  bool IsTrailer(std::string_view block, size_t offset) const {
+    if (block.size() != kWalBlockBytes) return false;
+    const size_t left = block.size() - offset;
+    if (left < kChunkHeaderBytes) return true;
+    return recyclable_ && left < kRecyclableHeaderBytes &&
+           block.find_first_not_of('\0', offset) == std::string_view::npos;
+  }
+
+  // Takes an intact chunk into account; an explanation when it can't be where it is.
+  const char* Accept(const Chunk& chunk, uint64_t end) {
+    if (chunk.type == ChunkType::kSetCompression) {
+      if (in_record_ || scan_->report.records > 0) return "a compression marker is out of place";
+      compressed_ = true;
+      scan_->report.valid_bytes = end;
+      return nullptr;
+    }
+    recyclable_ = recyclable_ || IsRecyclable(chunk.type);
+    const ChunkType type = IsRecyclable(chunk.type)
+                               ? static_cast<ChunkType>(static_cast<uint8_t>(chunk.type) - 4)
+                               : chunk.type;
+    const bool starts = type == ChunkType::kFull || type == ChunkType::kFirst;
+    const bool ends = type == ChunkType::kFull || type == ChunkType::kLast;
+    if (starts && in_record_) return "a record starts before the last one's end";
+    if (!starts && !in_record_) return "a record's start is missing";
+    if (starts) batch_header_.clear();
+    const size_t missing = kBatchHeaderBytes - batch_header_.size();
+    batch_header_.append(chunk.payload.substr(0, missing));
+    in_record_ = !ends;
+    if (ends) {
+      ++scan_->report.records;
+      if (HoldsWrites()) ++scan_->report.writes;
+      scan_->report.valid_bytes = end;
+    }
+    return nullptr;
+  }
+
+  // RocksDB logs a batch without updates when it has recovered from a cut-off write. Compressed
+  // batches are not looked into.
+  bool HoldsWrites() const {
+    if (compressed_ || batch_header_.size() < kBatchHeaderBytes) return true;
+    std::string_view count_bytes = std::string_view(batch_header_).substr(8);
+    uint32_t count = 0;
+    return !ConsumeLittleEndian32(&count_bytes, &count) || count != 0;
+  }
+
+  void Damaged(const char* what, uint64_t offset) {
+    scan_->damage = what;
+    scan_->damage_offset = offset;
+  }
+
+  // Is anything intact left behind the point where reading ended? The damaged chunk's length can't
+  // be trusted to say where the next begins, so every byte is tried.
+  void SearchBehind(std::string_view block, size_t offset, uint64_t base) {
+    if (scan_->intact_offset) return;
+    if (block.find_first_not_of('\0', offset) == std::string_view::npos) return;
+    scan_->zero_tail = false;
+    if (const auto found = FindIntactChunk(block, offset, file_number_)) {
+      scan_->intact_offset = base + *found;
+    }
+  }
+
+  const uint64_t file_number_;
+  WalFileScan* const scan_;
+  bool in_record_ = false;
+  bool recyclable_ = false;
+  bool compressed_ = false;
+  bool past_end_ = false;  // a chunk of the file's former life was met between records
+  uint64_t end_offset_ = 0;
+  std::string batch_header_;
+};
+
+// Fills `buffer` unless the file ends first; the bytes read, or -1.
+ssize_t ReadFully(int fd, std::vector<char>* buffer, uint64_t offset) {
+  size_t got = 0;
+  while (got < buffer->size()) {
+    const ssize_t n =
+        pread(fd, buffer->data() + got, buffer->size() - got, static_cast<off_t>(offset + got));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return -1;
+    if (n == 0) break;
+    got += static_cast<size_t>(n);
+  }
+  return static_cast<ssize_t>(got);
+}
+
+Status ReadFile(int fd, const std::string& path, uint64_t file_number, WalFileScan* scan) {
+  posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+  Walker walker(file_number, scan);
+  std::vector<char> buffer(kReadBytes);
+  for (;;) {
+    const ssize_t got = ReadFully(fd, &buffer, scan->report.bytes);
+    if (got < 0) {
+      return Status(Code::kIoError, "cannot read the WAL file " + path + ": " + strerror(errno));
+    }
+    const std::string_view bytes(buffer.data(), static_cast<size_t>(got));
+    for (size_t at = 0; at < bytes.size(); at += kWalBlockBytes) {
+      walker.TakeBlock(bytes.substr(at, kWalBlockBytes), scan->report.bytes + at);
+    }
+    scan->report.bytes += bytes.size();
+    if (bytes.size() < buffer.size()) break;
+  }
+  walker.Finish();
+  return Status::Ok();
+}
+
+}  // namespace
+
+StatusOr<WalFileScan> ScanWalFile(const std::string& path, uint64_t file_number) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) {
+    return Status(Code::kIoError, "cannot open the WAL file " + path + ": " + strerror(errno));
+  }
+  WalFileScan scan;
+  scan.report.name = std::filesystem::path(path).filename().string();
+  const Status status = ReadFile(fd, path, file_number, &scan);
+  close(fd);
+  if (!status.ok()) return status;
+  return scan;
+}
+
+}  // namespace raftkv::wal
