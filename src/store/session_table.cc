@@ -102,8 +102,11 @@ void SessionTable::Expire(uint64_t now_ms, uint64_t* sessions) {
     }
     std::string_view client;
     CheckOk(DecodeSessionTimeKey(oldest, &floor_ms_, &client));
-    floor_ = oldest;
-    if (!Expired(floor_ms_, now_ms)) return;
+    if (!Expired(floor_ms_, now_ms)) {
+      floor_ = SessionTimeKey(floor_ms_, "");  // others of this second may come and sort before it
+      return;
+    }
+    floor_ = oldest;  // its second is over: nothing is added before it any more
     RAFTKV_CHECK(*sessions > 0, "more sessions in the time index than counted");
     --*sessions;
     changed_[std::string(client)] = std::nullopt;
