@@ -12,6 +12,7 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "common/rng.h"
@@ -81,6 +82,8 @@ struct RoleChange {
   Role role = Role::kFollower;
   Term term;
   NodeId leader;  // none when unknown
+
+  bool operator==(const RoleChange&) const = default;
 };
 
 struct Output {
@@ -132,7 +135,8 @@ class Core {
   StatusOr<ReadToken> ReadIndex();
 
   // Hands leadership to `target` (thesis 3.10), or to the most caught-up voter when it is none.
-  // kNotLeader when this node does not lead. Given up after an election timeout.
+  // kNotLeader when this node does not lead; kFailedPrecondition when `target` does not vote, or
+  // there is no other voter. Given up after an election timeout.
   Status TransferLeadership(NodeId target);
 
   // Starts an election at once, without waiting for the timeout (a one-node cluster at start, and
@@ -180,15 +184,16 @@ class Core {
   // core.cc: dispatch, and what every part uses.
   bool IsWellFormed(const Message& message) const;
   bool StepTerm(const Message& message);
-  void StepOlderTerm(const Message& message);
+  void AnswerOlderTerm(const Message& message);
   void Follow(NodeId leader);
   void BecomeFollower(Term term, NodeId leader);
-  void SetTerm(Term term);
-  void Send(NodeId to, MessageBody body);
+  void LeaveRole();
+  void Send(NodeId to, MessageBody body) { SendAt(term(), to, std::move(body)); }
+  void SendAt(Term term, NodeId to, MessageBody body);
   void Promise(NodeId to, MessageBody body, Index covers);
+  bool HardStateIsSubmitted() const;
   bool HardStateIsDurable() const;
   bool HearsFromLeader() const;
-  bool HasPeerWork() const;
   std::optional<AppendTask> TakeAppendTask();
 
   // election.cc
@@ -196,11 +201,11 @@ class Core {
   void ResetElectionTimer();
   void StartPreVote();
   void StartElection(bool leadership_transfer);
-  void RequestVotes(Term term, bool pre_vote, bool leadership_transfer);
+  void RequestVotes(bool pre_vote, bool leadership_transfer);
   void CountVote(NodeId from, bool granted);
   void BecomeLeader();
   void CheckQuorum();
-  void OnTransferCaughtUp();
+  void ContinueTransfer();
   void Handle(NodeId from, Term term, VoteRequest& request);
   void Handle(NodeId from, Term term, VoteResponse& response);
   void Handle(NodeId from, Term term, TimeoutNow& timeout_now);
@@ -213,7 +218,8 @@ class Core {
   bool SendAppend(NodeId to, Progress& progress, bool with_entries);
   void AppendAsLeader(EntryKind kind, Payload payload);
   void AdvanceCommit();
-  void CommitTo(Index index);
+  std::span<Entry> SkipCommitted(AppendRequest& request) const;
+  void ReportDropped(const std::vector<Entry>& removed);
   void Handle(NodeId from, Term term, AppendRequest& request);
   void Handle(NodeId from, Term term, AppendResponse& response);
   void Handle(NodeId from, Term term, Heartbeat& heartbeat);
@@ -222,6 +228,7 @@ class Core {
 
   // reads.cc
   bool HasCommittedInTerm() const;
+  bool WantsReadRound() const;
   void StartReads();
   void ConfirmReads();
   void FailReads();

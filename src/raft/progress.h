@@ -55,9 +55,9 @@ class Progress {
   // heartbeats of reads do not count, or every read would cost an append.
   void OnHeartbeatTick() { check_for_loss_ = true; }
   // The follower answered a heartbeat. If it has not stored all up to `last`, earlier appends (or
-  // their answers) may have been lost: a probe is sent again, and an append becomes due, whose
-  // rejection would tell.
-  void OnHeartbeatResponse(Index last);
+  // their answers) may have been lost: a probe may be sent again, or an append becomes due, whose
+  // rejection would tell. True if so.
+  bool OnHeartbeatResponse(Index last);
 
   // Heard from since the last quorum check (thesis 6.2).
   bool recently_active = false;
@@ -76,7 +76,6 @@ class Progress {
   };
 
   void BecomeProbe(Index next);
-  void ClearInflight();
 
   State state_ = State::kProbe;
   Index match_;

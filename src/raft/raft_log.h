@@ -80,10 +80,10 @@ class RaftLog {
   // The write `seq`, and those before it, are on disk.
   void OnWritten(uint64_t seq);
 
-  // Whether TakeApply would return something, with at most `bytes_max` in flight.
+  // Whether TakeApply would return something, while less than `bytes_max` is in flight.
   bool HasApply(uint64_t bytes_max) const;
-  // The next entries to apply: committed and durable, at most `bytes_max` in flight, in all, but
-  // always one.
+  // The next entries to apply: committed and durable. What is in flight in all passes `bytes_max`
+  // by less than one entry.
   std::vector<Entry> TakeApply(uint64_t bytes_max);
   // Applied up to `index`; an index that moves nothing is ignored. Aborts beyond applying().
   void OnApplied(Index index);

@@ -1,0 +1,196 @@
+// Log replication (paper 5.3, 5.4.2): what a leader sends, how a follower answers, what is
+// committed.
+#include <algorithm>
+
+#include "common/check.h"
+#include "raft/core.h"
+#include "raft/quorum.h"
+
+namespace raftkv::raft {
+namespace {
+
+// Appends read back from disk for one follower in one TakeOutput. Each answer allows as many again,
+// so that a follower far behind gets more and more at a time, and yet does not hold up the others
+// while a whole window is read.
+constexpr int kDiskReadsMax = 2;
+
+}  // namespace
+
+// --- The leader -------------------------------------------------------------------------------
+
+void Core::TickLeader() {
+  if (!transfer_target_.none() && ++transfer_elapsed_ >= options_.election_ticks) {
+    transfer_target_ = NodeId();
+  }
+  if (++election_elapsed_ >= options_.election_ticks) {
+    election_elapsed_ = 0;
+    CheckQuorum();
+    if (role_ != Role::kLeader) return;
+  }
+  if (++heartbeat_elapsed_ >= options_.heartbeat_ticks) {
+    heartbeat_elapsed_ = 0;
+    for (auto& [peer, progress] : peers_) progress.OnHeartbeatTick();
+    BroadcastHeartbeat();
+  }
+}
+
+void Core::BroadcastHeartbeat() {
+  for (const auto& [peer, progress] : peers_) {
+    Send(peer, Heartbeat{std::min(progress.match(), log_.commit()), leader_reads_.round()});
+  }
+}
+
+void Core::AppendAsLeader(EntryKind kind, Payload payload) {
+  Entry entry{log_.last() + 1, term(), kind, std::move(payload)};
+  uncommitted_bytes_ += EntryBytes(entry);
+  log_.Append(std::move(entry));
+  replicate_ = true;
+}
+
+void Core::ReplicateToAll() {
+  if (!std::exchange(replicate_, false)) return;
+  for (auto& [peer, progress] : peers_) Replicate(peer, progress);
+}
+
+void Core::Replicate(NodeId to, Progress& progress) {
+  const InflightLimits limits{options_.inflight_messages_max, options_.inflight_bytes_max};
+  int disk_reads = 0;
+  while (progress.CanSend(limits)) {
+    const bool has_entries = progress.next() <= log_.last();
+    if (!has_entries && progress.state() != Progress::State::kProbe) break;
+    if (has_entries && !log_.InMemory(progress.next()) && ++disk_reads > kDiskReadsMax) break;
+    if (!SendAppend(to, progress, has_entries)) return;
+  }
+  if (progress.OwesEmptyAppend(log_.commit())) SendAppend(to, progress, /*with_entries=*/false);
+}
+
+// Sends what is next, from memory while the leader's own disk may still be writing it (thesis
+// 10.2.1). False when the follower needs what has been cut off.
+bool Core::SendAppend(NodeId to, Progress& progress, bool with_entries) {
+  const Index previous = progress.next() - 1;
+  const std::optional<Term> previous_term = log_.TermAt(previous);
+  if (!previous_term) {
+    progress.OnCutOff();
+    return false;
+  }
+  AppendRequest request{{previous, *previous_term}, log_.commit(), {}};
+  uint64_t bytes = 0;
+  if (with_entries) {
+    log_.Read(progress.next(), log_.last(), options_.append_bytes_max, options_.append_entries_max,
+              &request.entries);
+    for (const Entry& entry : request.entries) bytes += EntryBytes(entry);
+  }
+  progress.OnSent(previous + request.entries.size(), bytes, log_.commit());
+  Send(to, std::move(request));
+  return true;
+}
+
+void Core::Handle(NodeId from, Term, AppendResponse& response) {
+  const auto peer = peers_.find(from);
+  if (peer == peers_.end()) return;
+  Progress& progress = peer->second;
+  progress.recently_active = true;
+  if (response.rejected) {
+    const LogPosition agree = log_.LastAtOrBelow(response.hint.index, response.hint.term);
+    if (progress.OnRejected(response.rejected_previous, agree.index + 1)) replicate_ = true;
+    return;
+  }
+  // Nobody can hold more of our log than we do.
+  if (response.match > log_.last()) return;
+  if (!progress.OnAccepted(response.match)) return;
+  replicate_ = true;
+  AdvanceCommit();
+  if (from == transfer_target_) ContinueTransfer();
+}
+
+void Core::Handle(NodeId from, Term, HeartbeatResponse& response) {
+  const auto peer = peers_.find(from);
+  if (peer == peers_.end()) return;
+  Progress& progress = peer->second;
+  progress.recently_active = true;
+  if (progress.OnHeartbeatResponse(log_.last())) replicate_ = true;
+  if (response.read_round <= leader_reads_.round()) {
+    progress.read_round = std::max(progress.read_round, response.read_round);
+    ConfirmReads();
+  }
+  if (from == transfer_target_) ContinueTransfer();
+}
+
+void Core::AdvanceCommit() {
+  const Index stored(QuorumValue(membership_, [this](NodeId voter) {
+    if (voter == id()) return log_.durable().value();
+    const auto peer = peers_.find(voter);
+    return peer == peers_.end() ? 0 : peer->second.match().value();
+  }));
+  // Counting is for entries of the own term only: one of an earlier term may be on a majority and
+  // still be overwritten (paper 5.4.2, figure 8).
+  if (stored <= log_.commit() || log_.TermAt(stored) != term()) return;
+  // Entries of the own term are in memory until they are committed and applied.
+  for (Index i = std::max(log_.commit() + 1, term_start_); i <= stored; ++i) {
+    uncommitted_bytes_ -= EntryBytes(log_.At(i));
+  }
+  log_.CommitTo(stored);
+  replicate_ = true;  // followers apply it when they are told
+}
+
+// --- A follower -------------------------------------------------------------------------------
+
+void Core::Handle(NodeId from, Term, AppendRequest& request) {
+  Follow(from);
+  const std::span<Entry> entries = SkipCommitted(request);
+  AppendResponse response;
+  if (!log_.Contains(request.previous)) {
+    response.rejected = true;
+    response.rejected_previous = request.previous.index;
+    response.hint = log_.LastAtOrBelow(request.previous.index, request.previous.term);
+    Send(from, response);
+    return;
+  }
+  // Up to here our log equals the leader's. What follows may be left from other terms: it is
+  // neither committed by this message nor acknowledged.
+  response.match = request.previous.index + entries.size();
+  ReportDropped(log_.Merge(entries));
+  log_.CommitTo(std::min(request.commit, response.match));
+  Promise(from, response, response.match);
+}
+
+// Moves `request.previous` up to the commit index and returns the entries after it. A leader has
+// all that is committed (Leader Completeness, paper 5.4.3), so what comes before needs no writing,
+// and the start of it may have been cut off here.
+std::span<Entry> Core::SkipCommitted(AppendRequest& request) const {
+  std::span<Entry> entries = request.entries;
+  const Index commit = log_.commit();
+  if (request.previous.index >= commit) return entries;
+  const auto agrees = [this](LogPosition position) {
+    return position.index < log_.before_first().index || log_.Contains(position);
+  };
+  bool all_agree = agrees(request.previous);
+  while (!entries.empty() && entries.front().index <= commit) {
+    all_agree = all_agree && agrees(entries.front().position());
+    entries = entries.subspan(1);
+  }
+  RAFTKV_CHECK(all_agree, "the leader's log differs from what was committed here, up to " +
+                              std::to_string(commit.value()));
+  request.previous = {commit, *log_.TermAt(commit)};
+  return entries;
+}
+
+void Core::ReportDropped(const std::vector<Entry>& removed) {
+  for (const Entry& entry : removed) {
+    const bool proposed_here =
+        std::find(led_terms_.begin(), led_terms_.end(), entry.term) != led_terms_.end();
+    if (proposed_here && entry.kind == EntryKind::kCommand) dropped_.push_back(entry.position());
+  }
+}
+
+void Core::Handle(NodeId from, Term, Heartbeat& heartbeat) {
+  Follow(from);
+  // The leader sends no more than we have acknowledged, so that the entries are there and equal.
+  log_.CommitTo(heartbeat.commit);
+  Send(from, HeartbeatResponse{heartbeat.read_round});
+}
+
+// Shows that there is a leader; the snapshot itself would come by another way.
+void Core::Handle(NodeId from, Term, InstallSnapshot&) { Follow(from); }
+
+}  // namespace raftkv::raft
