@@ -36,7 +36,7 @@ INTRINSICS = frozenset(["nmmintrin.h", "immintrin.h", "arm_acle.h"])
 POSIX = frozenset("""
 dirent.h fcntl.h poll.h pthread.h signal.h sys/file.h sys/resource.h sys/mman.h sys/socket.h
 sys/stat.h sys/statvfs.h sys/time.h sys/types.h sys/uio.h sys/wait.h unistd.h netdb.h netinet/in.h
-netinet/tcp.h arpa/inet.h sys/prctl.h sys/utsname.h termios.h malloc.h
+netinet/tcp.h arpa/inet.h stdio.h sys/prctl.h sys/utsname.h termios.h malloc.h
 """.split())
 
 MESSAGES = r"(rpc|kv)\.pb\.h"

@@ -1,0 +1,121 @@
+#include "tools/dump/manifest_check.h"
+
+#include <charconv>
+#include <fstream>
+#include <iterator>
+#include <optional>
+#include <string_view>
+
+#include "common/crc32c.h"
+#include "wal/wal_format.h"
+
+namespace raftkv::tools::dump {
+namespace {
+
+using wal::Chunk;
+using wal::ChunkError;
+
+constexpr std::string_view kPrefix = "MANIFEST-";
+
+std::optional<std::string> ReadWhole(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  if (!in) return std::nullopt;
+  std::string bytes{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+  if (in.bad()) return std::nullopt;
+  return bytes;
+}
+
+// Where reading ended.
+struct Stop {
+  uint64_t offset = 0;  // of the chunk that is not good
+  ChunkError error = ChunkError::kNone;
+};
+
+std::string_view Block(std::string_view file, uint64_t base) {
+  return file.substr(base, wal::kWalBlockBytes);
+}
+
+// Walks the chunks; nothing when every byte is accounted for.
+std::optional<Stop> Walk(std::string_view file, uint64_t number) {
+  for (uint64_t base = 0; base < file.size(); base += wal::kWalBlockBytes) {
+    const std::string_view block = Block(file, base);
+    for (size_t offset = 0; offset < block.size();) {
+      const bool whole = block.size() == wal::kWalBlockBytes;
+      if (whole && block.size() - offset < wal::kChunkHeaderBytes) break;  // the trailer
+      const Chunk chunk = wal::ReadChunk(block, offset, number);
+      if (chunk.error != ChunkError::kNone) return Stop{base + offset, chunk.error};
+      offset += chunk.bytes;
+    }
+  }
+  return std::nullopt;
+}
+
+// The offset of an intact chunk behind `offset`.
+std::optional<uint64_t> FindBehind(std::string_view file, uint64_t offset, uint64_t number) {
+  uint64_t base = offset - offset % wal::kWalBlockBytes;
+  size_t from = offset - base + 1;
+  for (; base < file.size(); base += wal::kWalBlockBytes, from = 0) {
+    const std::string_view block = Block(file, base);
+    if (from >= block.size()) continue;
+    if (const auto found = wal::FindIntactChunk(block, from, number)) return base + *found;
+  }
+  return std::nullopt;
+}
+
+// CRC-32C as it is stored: rotated and offset (RocksDB's util/crc32c.h).
+uint32_t Masked(uint32_t crc) { return ((crc >> 15) | (crc << 17)) + 0xa282ead8u; }
+
+// Whether the checksum in the header of the chunk that `bytes` starts with is right for some other
+// length or type: then its payload was written to the end, and its header is what is damaged.
+bool IsCompleteUnderAnotherHeader(std::string_view bytes) {
+  if (bytes.size() < wal::kChunkHeaderBytes) return false;
+  uint32_t stored = 0;
+  for (int i = 3; i >= 0; --i) stored = (stored << 8) | static_cast<uint8_t>(bytes[i]);
+  const std::string_view payload = bytes.substr(wal::kChunkHeaderBytes);
+  for (const char type : {1, 2, 3, 4}) {  // full, first, middle, last
+    uint32_t crc = Crc32c(std::string_view(&type, 1));
+    if (Masked(crc) == stored) return true;
+    for (size_t i = 0; i < payload.size(); ++i) {
+      crc = ExtendCrc32c(crc, payload.substr(i, 1));
+      if (Masked(crc) == stored) return true;
+    }
+  }
+  return false;
+}
+
+Status Damaged(const std::string& path, uint64_t offset, const std::string& why) {
+  return Status(Code::kCorruption,
+                "the list of the database's files, " + path + ", is damaged at offset " +
+                    std::to_string(offset) + ": " + why +
+                    ". RocksDB would open an older state as if it were whole: restore the "
+                    "directory from a backup, or remove it and let the node join anew");
+}
+
+}  // namespace
+
+Status CheckManifest(const std::string& db_path) {
+  const std::optional<std::string> current = ReadWhole(db_path + "/CURRENT");
+  if (!current || !current->starts_with(kPrefix) || !current->ends_with('\n')) return Status::Ok();
+  const std::string name = current->substr(0, current->size() - 1);
+  uint64_t number = 0;
+  std::from_chars(name.data() + kPrefix.size(), name.data() + name.size(), number);
+  const std::string path = db_path + "/" + name;
+  const std::optional<std::string> bytes = ReadWhole(path);
+  if (!bytes) return Status::Ok();
+
+  const std::optional<Stop> stop = Walk(*bytes, number);
+  if (!stop) return Status::Ok();
+  if (const auto intact = FindBehind(*bytes, stop->offset, number)) {
+    return Damaged(path, stop->offset,
+                   "intact records follow, the first at offset " + std::to_string(*intact));
+  }
+  if (stop->error == ChunkError::kBadChecksum || stop->error == ChunkError::kUnknownType) {
+    return Damaged(path, stop->offset, "the last record's checksum does not match");
+  }
+  if (IsCompleteUnderAnotherHeader(std::string_view(*bytes).substr(stop->offset))) {
+    return Damaged(path, stop->offset, "the last record is whole, but its header is not");
+  }
+  return Status::Ok();
+}
+
+}  // namespace raftkv::tools::dump
