@@ -1,0 +1,80 @@
+// The composition root: what a node consists of, and in which order it starts and stops.
+#pragma once
+
+#include <atomic>
+#include <memory>
+
+#include "common/status.h"
+#include "server/backend.h"
+#include "server/client_api.h"
+#include "server/http_api.h"
+#include "server/metrics.h"
+#include "server/options.h"
+#include "server/peer_service.h"
+#include "server/raft_loop.h"
+#include "server/reader_pool.h"
+#include "server/transport.h"
+#include "store/apply_loop.h"
+#include "store/directory_lock.h"
+#include "store/engine.h"
+#include "store/kv_store.h"
+#include "wal/log_store.h"
+#include "wal/log_writer.h"
+
+namespace raftkv::server {
+
+// One node. Start and Stop belong to the main thread.
+class App {
+ public:
+  explicit App(ServerOptions options);
+  ~App();
+
+  // Opens (or bootstraps) the data directory, verifies it, recovers, binds and serves. On failure
+  // nothing is left running and the message says what to do.
+  Status Start();
+
+  // Takes no new requests, hands leadership on, finishes what is under way (within a bound),
+  // flushes, closes. OK when all data is flushed.
+  Status Stop();
+
+ private:
+  Status OpenDirectory();
+  Status CheckIdentity() const;
+  Status Recover();
+  void StartThreads();
+  Status StartServers();
+  Status StartPeerServer();
+  void OnRoleChange(const raft::RoleChange& change);
+  void OnApplied(Index applied, uint64_t microseconds);
+  void HandLeadershipOn();
+
+  const ServerOptions options_;
+  Metrics metrics_;
+
+  // In the order in which they start; destroyed the other way round.
+  std::unique_ptr<store::DirectoryLock> lock_;
+  std::unique_ptr<store::Engine> engine_;
+  std::unique_ptr<wal::LogStore> log_store_;
+  std::unique_ptr<store::KvStore> kv_store_;
+  wal::RecoveredLog recovered_;
+  std::unique_ptr<store::ApplyLoop> apply_loop_;
+  std::unique_ptr<Transport> transport_;
+  std::unique_ptr<ReaderPool> readers_;
+  std::unique_ptr<RaftLoop> raft_loop_;
+  std::unique_ptr<wal::LogWriter> log_writer_;
+  std::unique_ptr<Backend> backend_;
+  std::unique_ptr<PeerService> peer_service_;
+  std::unique_ptr<grpc::Server> peer_server_;
+  std::unique_ptr<ClientApi> client_api_;
+  std::unique_ptr<HttpApi> http_api_;
+
+  // Set by Start once the edges exist: callbacks may come before.
+  std::atomic<ClientApi*> serving_{nullptr};
+  // What a start has to apply again, and since when; for the log and the metric.
+  Index replay_from_;
+  Index replay_to_;
+  RaftLoop::Clock::time_point replay_start_;
+  bool stopped_ = false;
+};
+
+}  // namespace raftkv::server

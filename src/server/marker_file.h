@@ -1,0 +1,15 @@
+// A small file that says "this directory has belonged to a node", kept outside the database so that
+// it outlives a database that was deleted.
+#pragma once
+
+#include <string>
+
+#include "common/status.h"
+
+namespace raftkv::server {
+
+// Makes `path` hold `content`, durably and atomically (written beside, synced, renamed, directory
+// synced). Does nothing when it holds it already.
+Status WriteMarkerFile(const std::string& path, const std::string& content);
+
+}  // namespace raftkv::server

@@ -1,0 +1,273 @@
+#include "server/options.h"
+
+#include <openssl/evp.h>
+
+#include <CLI/CLI.hpp>
+#include <charconv>
+#include <set>
+
+namespace raftkv::server {
+namespace {
+
+// The first eight bytes of the SHA-256 of `text`, never 0 (0 means none).
+uint64_t Digest64(const std::string& text) {
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned int size = 0;
+  RAFTKV_CHECK(EVP_Digest(text.data(), text.size(), digest, &size, EVP_sha256(), nullptr) == 1,
+               "SHA-256 is not available");
+  uint64_t value = 0;
+  for (int i = 0; i < 8; ++i) value = (value << 8) | digest[i];
+  return value == 0 ? 1 : value;
+}
+
+std::vector<std::string> SplitCommas(const std::string& text) {
+  std::vector<std::string> parts;
+  size_t start = 0;
+  while (start <= text.size()) {
+    const size_t comma = std::min(text.find(',', start), text.size());
+    if (comma > start) parts.push_back(text.substr(start, comma - start));
+    start = comma + 1;
+  }
+  return parts;
+}
+
+Status ParseUrls(const std::string& flag, const std::string& text, std::vector<Url>* urls) {
+  for (const std::string& part : SplitCommas(text)) {
+    StatusOr<Url> url = ParseUrl(part);
+    if (!url.ok()) return {Code::kInvalidArgument, "--" + flag + ": " + url.status().message()};
+    urls->push_back(*std::move(url));
+  }
+  if (urls->empty()) return {Code::kInvalidArgument, "--" + flag + ": give at least one URL"};
+  return Status::Ok();
+}
+
+// Flags as text, before they are checked.
+struct RawOptions {
+  std::string listen_client_urls = "http://127.0.0.1:2379";
+  std::string advertise_client_urls;
+  std::string listen_peer_urls = "http://127.0.0.1:2380";
+  std::string initial_advertise_peer_urls;
+  std::string listen_http_urls = "http://127.0.0.1:2381";
+  std::string advertise_http_urls;
+  std::string initial_cluster;
+  std::string initial_cluster_state = "new";
+};
+
+void DefineFlags(CLI::App* app, ServerOptions* o, RawOptions* raw) {
+  app->add_option("--name", o->name, "This member's name; must be in --initial-cluster")
+      ->capture_default_str();
+  app->add_option("--data-dir", o->data_dir,
+                  "Directory of this node's data (default: <name>.raftkv)");
+  app->add_option("--listen-client-urls", raw->listen_client_urls,
+                  "Where the client API (gRPC, etcd v3) listens")
+      ->capture_default_str();
+  app->add_option("--advertise-client-urls", raw->advertise_client_urls,
+                  "Client URLs told to others (default: --listen-client-urls)");
+  app->add_option("--listen-peer-urls", raw->listen_peer_urls, "Where other members reach this one")
+      ->capture_default_str();
+  app->add_option("--initial-advertise-peer-urls", raw->initial_advertise_peer_urls,
+                  "Peer URLs told to others (default: --listen-peer-urls)");
+  app->add_option("--listen-http-urls", raw->listen_http_urls,
+                  "Where REST, health and metrics (HTTP) listen")
+      ->capture_default_str();
+  app->add_option("--advertise-http-urls", raw->advertise_http_urls,
+                  "HTTP URLs told to others (default: --listen-http-urls)");
+  app->add_option("--initial-cluster", raw->initial_cluster,
+                  "All members: name=peer-url,... (default: this node alone)");
+  app->add_option("--initial-cluster-state", raw->initial_cluster_state,
+                  "'new'; joining an existing cluster is not supported yet")
+      ->check(CLI::IsMember({"new"}))
+      ->capture_default_str();
+  app->add_option("--initial-cluster-token", o->initial_cluster_token,
+                  "Tells clusters apart: nodes with different tokens refuse each other")
+      ->capture_default_str();
+  app->add_option("--heartbeat-interval", o->heartbeat_interval_ms,
+                  "Milliseconds between a leader's heartbeats")
+      ->check(CLI::Range(1, 60'000))
+      ->capture_default_str();
+  app->add_option("--election-timeout", o->election_timeout_ms,
+                  "Milliseconds without a leader before an election; at least 5 heartbeats")
+      ->check(CLI::Range(5, 600'000))
+      ->capture_default_str();
+  app->add_option("--max-request-bytes", o->max_request_bytes, "Largest request taken, in bytes")
+      ->check(CLI::Range(uint64_t{1024}, uint64_t{64} << 20))
+      ->capture_default_str();
+  app->add_option("--max-txn-ops", o->max_txn_ops, "Most operations in one transaction")
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
+  app->add_option("--max-inflight-requests", o->max_inflight_requests,
+                  "Requests being served at once; more are refused as 'too many requests'")
+      ->check(CLI::Range(1, 10'000'000))
+      ->capture_default_str();
+  app->add_option("--block-cache-bytes", o->block_cache_bytes,
+                  "Memory for cached blocks, indexes and filters of the database")
+      ->check(CLI::Range(uint64_t{1} << 20, uint64_t{1} << 44))
+      ->capture_default_str();
+  app->add_option("--memtable-bytes", o->memtable_bytes,
+                  "Memory for applied state not yet flushed; also bounds the replay after a crash")
+      ->check(CLI::Range(uint64_t{1} << 16, uint64_t{1} << 34))
+      ->capture_default_str();
+  app->add_option("--session-ttl", o->session_ttl_ms,
+                  "Milliseconds an idle client session is remembered; equal on all members")
+      ->check(CLI::Range(uint64_t{1000}, uint64_t{1} << 40))
+      ->capture_default_str();
+  app->add_option("--max-sessions", o->max_sessions,
+                  "Client sessions remembered at once; equal on all members")
+      ->check(CLI::Range(uint64_t{1}, uint64_t{1} << 32))
+      ->capture_default_str();
+  app->add_option("--client-threads", o->client_threads,
+                  "Threads that serve the client API; 0: one per four cores")
+      ->check(CLI::Range(0, 256))
+      ->capture_default_str();
+  app->add_option("--log-level", o->log_level, "trace, debug, info, warn or error")
+      ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error"}))
+      ->capture_default_str();
+  app->add_option("--log-format", o->log_format, "text or json")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
+}
+
+Status ResolveCluster(const RawOptions& raw, ServerOptions* o) {
+  const std::string cluster = raw.initial_cluster.empty()
+                                  ? o->name + "=" + o->initial_advertise_peer_urls[0].ToString()
+                                  : raw.initial_cluster;
+  std::set<std::string> names;
+  std::set<NodeId> ids;
+  for (const std::string& part : SplitCommas(cluster)) {
+    const size_t equals = part.find('=');
+    if (equals == std::string::npos || equals == 0) {
+      return {Code::kInvalidArgument,
+              "--initial-cluster: '" + part + "' is not name=http://host:port"};
+    }
+    MemberOptions member;
+    member.name = part.substr(0, equals);
+    StatusOr<Url> url = ParseUrl(part.substr(equals + 1));
+    if (!url.ok()) {
+      return {Code::kInvalidArgument, "--initial-cluster: " + url.status().message()};
+    }
+    member.peer_url = *url;
+    member.id = DeriveNodeId(o->initial_cluster_token, member.name);
+    if (!names.insert(member.name).second) {
+      return {Code::kInvalidArgument, "--initial-cluster names '" + member.name + "' twice"};
+    }
+    if (!ids.insert(member.id).second) {
+      return {Code::kInvalidArgument, "--initial-cluster: the id of '" + member.name +
+                                          "' collides with another's; choose another name"};
+    }
+    o->initial_cluster.push_back(std::move(member));
+  }
+  if (!names.contains(o->name)) {
+    return {Code::kInvalidArgument, "--initial-cluster does not name this node ('" + o->name +
+                                        "'); add " + o->name + "=<its peer URL> or set --name"};
+  }
+  o->id = DeriveNodeId(o->initial_cluster_token, o->name);
+  o->cluster_id = DeriveClusterId(o->initial_cluster_token, o->initial_cluster);
+  return Status::Ok();
+}
+
+Status Resolve(const RawOptions& raw, ServerOptions* o) {
+  if (o->name.empty()) return {Code::kInvalidArgument, "--name must not be empty"};
+  if (o->data_dir.empty()) o->data_dir = o->name + ".raftkv";
+  auto or_default = [](const std::string& text, const std::string& fallback) {
+    return text.empty() ? fallback : text;
+  };
+  RAFTKV_RETURN_IF_ERROR(
+      ParseUrls("listen-client-urls", raw.listen_client_urls, &o->listen_client_urls));
+  RAFTKV_RETURN_IF_ERROR(ParseUrls("advertise-client-urls",
+                                   or_default(raw.advertise_client_urls, raw.listen_client_urls),
+                                   &o->advertise_client_urls));
+  RAFTKV_RETURN_IF_ERROR(ParseUrls("listen-peer-urls", raw.listen_peer_urls, &o->listen_peer_urls));
+  RAFTKV_RETURN_IF_ERROR(
+      ParseUrls("initial-advertise-peer-urls",
+                or_default(raw.initial_advertise_peer_urls, raw.listen_peer_urls),
+                &o->initial_advertise_peer_urls));
+  RAFTKV_RETURN_IF_ERROR(ParseUrls("listen-http-urls", raw.listen_http_urls, &o->listen_http_urls));
+  RAFTKV_RETURN_IF_ERROR(ParseUrls("advertise-http-urls",
+                                   or_default(raw.advertise_http_urls, raw.listen_http_urls),
+                                   &o->advertise_http_urls));
+  if (o->election_timeout_ms < 5 * o->heartbeat_interval_ms) {
+    return {Code::kInvalidArgument, "--election-timeout (" +
+                                        std::to_string(o->election_timeout_ms) +
+                                        " ms) must be at least 5 times --heartbeat-interval (" +
+                                        std::to_string(o->heartbeat_interval_ms) + " ms)"};
+  }
+  return ResolveCluster(raw, o);
+}
+
+}  // namespace
+
+std::string Url::HostPort() const {
+  const bool v6 = host.find(':') != std::string::npos;
+  return (v6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
+}
+
+std::string Url::ToString() const { return "http://" + HostPort(); }
+
+StatusOr<Url> ParseUrl(const std::string& text) {
+  const auto bad = [&text](const std::string& why) {
+    return Status(Code::kInvalidArgument,
+                  "'" + text + "' is not a URL of the form http://host:port: " + why);
+  };
+  constexpr std::string_view kScheme = "http://";
+  if (text.starts_with("https://")) return bad("TLS is not supported yet");
+  if (!text.starts_with(kScheme)) return bad("it does not start with http://");
+  std::string rest = text.substr(kScheme.size());
+  if (rest.ends_with('/')) rest.pop_back();
+  const size_t colon = rest.rfind(':');
+  if (colon == std::string::npos) return bad("the port is missing");
+  Url url;
+  url.host = rest.substr(0, colon);
+  if (url.host.starts_with('[') && url.host.ends_with(']')) {
+    url.host = url.host.substr(1, url.host.size() - 2);
+  }
+  if (url.host.empty() || url.host.find('/') != std::string::npos)
+    return bad("the host is missing");
+  const char* first = rest.data() + colon + 1;
+  const char* last = rest.data() + rest.size();
+  const auto [end, error] = std::from_chars(first, last, url.port);
+  if (error != std::errc() || end != last || url.port == 0) {
+    return bad("the port is not a number from 1 to 65535");
+  }
+  return url;
+}
+
+NodeId DeriveNodeId(const std::string& token, const std::string& name) {
+  return NodeId(Digest64("raftkv node\n" + token + "\n" + name));
+}
+
+ClusterId DeriveClusterId(const std::string& token, const std::vector<MemberOptions>& members) {
+  std::set<std::string> names;
+  for (const MemberOptions& member : members) names.insert(member.name);
+  std::string text = "raftkv cluster\n" + token;
+  for (const std::string& name : names) text += "\n" + name;
+  return ClusterId(Digest64(text));
+}
+
+StatusOr<ParsedOptions> ParseOptions(int argc, const char* const* argv) {
+  ParsedOptions parsed;
+  RawOptions raw;
+  CLI::App app{"raftkvd: one node of a raftkv cluster", "raftkvd"};
+  DefineFlags(&app, &parsed.options, &raw);
+  app.set_version_flag("--version", "raftkvd " + Version());
+  app.set_config("--config-file", "", "Read flags from this TOML file; the command line wins");
+  // A misspelt key must not be ignored: the operator believes it is in force.
+  app.allow_config_extras(CLI::config_extras_mode::error);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& success) {  // --help, --version
+    parsed.exit_now = true;
+    parsed.output = dynamic_cast<const CLI::CallForVersion*>(&success)
+                        ? std::string(success.what()) + "\n"
+                        : app.help();
+    return parsed;
+  } catch (const CLI::ParseError& error) {
+    return Status(Code::kInvalidArgument,
+                  std::string(error.what()) + "; see raftkvd --help for the flags and config keys");
+  }
+  RAFTKV_RETURN_IF_ERROR(Resolve(raw, &parsed.options));
+  return parsed;
+}
+
+std::string Version() { return RAFTKV_VERSION; }
+
+}  // namespace raftkv::server

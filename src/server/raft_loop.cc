@@ -1,0 +1,490 @@
+#include "server/raft_loop.h"
+
+#include <spdlog/spdlog.h>
+
+#include <limits>
+#include <utility>
+
+#include "server/peer_codec.h"
+#include "store/command.h"
+#include "store/kv_errors.h"
+
+namespace raftkv::server {
+namespace {
+
+// One Propose takes at most this many commands and bytes: the core refuses a batch as a whole.
+constexpr size_t kProposeCommandsMax = 512;
+constexpr size_t kProposeBytesMax = 1u << 20;
+
+uint64_t WallClockMs() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+template <typename Queue>
+void MoveAll(Queue* from, Queue* to) {
+  to->insert(to->end(), std::make_move_iterator(from->begin()),
+             std::make_move_iterator(from->end()));
+  from->clear();
+}
+
+}  // namespace
+
+RaftLoop::RaftLoop(const RaftLoopOptions& options, std::unique_ptr<raft::Core> core,
+                   Transport* transport, store::ApplyLoop* apply_loop, OnRoleChange on_role_change)
+    : options_(options),
+      core_(std::move(core)),
+      transport_(transport),
+      apply_loop_(apply_loop),
+      on_role_change_(std::move(on_role_change)),
+      mailbox_(std::numeric_limits<size_t>::max()) {}
+
+RaftLoop::~RaftLoop() { Stop(); }
+
+void RaftLoop::Start() {
+  RAFTKV_CHECK(log_writer_ != nullptr, "SetLogWriter comes before Start");
+  PublishStatus();
+  thread_ = std::thread([this] { Run(); });
+}
+
+void RaftLoop::Stop() {
+  mailbox_.Close();
+  if (thread_.joinable()) thread_.join();
+}
+
+// --- Any thread -------------------------------------------------------------------------------
+
+bool RaftLoop::Admit(size_t bytes, bool internal) {
+  const size_t requests = inflight_.fetch_add(1, std::memory_order_relaxed);
+  const size_t total = inflight_bytes_.fetch_add(bytes, std::memory_order_relaxed);
+  if (internal) return true;
+  if (requests < options_.inflight_max && total < options_.inflight_bytes_max) return true;
+  Depart(bytes);
+  return false;
+}
+
+void RaftLoop::Depart(size_t bytes) {
+  inflight_.fetch_sub(1, std::memory_order_relaxed);
+  inflight_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
+}
+
+void RaftLoop::Write(std::string command, store::ApplyCallback done, bool internal) {
+  const size_t bytes = command.size();
+  if (!Admit(bytes, internal)) {
+    FailWrite(done, store::ErrTooManyRequests());
+    return;
+  }
+  WriteRequest request;
+  request.id = store::CommandRequestId(command);
+  request.command = std::move(command);
+  request.done = [this, bytes, done = std::move(done)](store::ApplyResult&& result) {
+    Depart(bytes);
+    done(std::move(result));
+  };
+  request.deadline = Clock::now() + options_.request_timeout;
+  Mail mail(std::move(request));
+  if (!mailbox_.TryPush(std::move(mail))) {
+    FailWrite(std::get<WriteRequest>(mail).done, store::ErrStopped());
+  }
+}
+
+void RaftLoop::ReadBarrier(ReadCallback ready, std::chrono::milliseconds timeout) {
+  if (!Admit(0, /*internal=*/false)) {
+    ready(store::ErrTooManyRequests());
+    return;
+  }
+  ReadRequest request;
+  request.ready = [this, ready = std::move(ready)](Status status) {
+    Depart(0);
+    ready(std::move(status));
+  };
+  request.deadline = Clock::now() + (timeout.count() > 0 ? timeout : options_.request_timeout);
+  Mail mail(std::move(request));
+  if (!mailbox_.TryPush(std::move(mail))) {
+    std::get<ReadRequest>(mail).ready(store::ErrStopped());
+  }
+}
+
+void RaftLoop::TransferLeadership(NodeId target, std::function<void(Status)> done) {
+  Mail mail(Transfer{target, std::move(done), Clock::now() + options_.transfer_timeout});
+  if (!mailbox_.TryPush(std::move(mail))) std::get<Transfer>(mail).done(store::ErrStopped());
+}
+
+void RaftLoop::OnPeerBatch(NodeId from, peer::v1::FrameBatch&& batch) {
+  if (peer_batches_.load(std::memory_order_relaxed) >= options_.peer_batches_max) {
+    peer_batches_dropped_.fetch_add(1, std::memory_order_relaxed);
+    return;
+  }
+  peer_batches_.fetch_add(1, std::memory_order_relaxed);
+  mailbox_.Push(PeerInput{from, std::move(batch)});
+}
+
+void RaftLoop::OnAppended(raft::AppendSeq seq) { mailbox_.Push(Appended{seq}); }
+
+void RaftLoop::OnApplied(Index index) { mailbox_.Push(Applied{index}); }
+
+RaftStatus RaftLoop::status() const {
+  std::lock_guard lock(status_mutex_);
+  RaftStatus status = status_;
+  status.proposals_failed = proposals_failed_.load(std::memory_order_relaxed);
+  status.peer_batches_dropped = peer_batches_dropped_.load(std::memory_order_relaxed);
+  return status;
+}
+
+// Counts and answers; safe on any thread because it touches nothing of the raft thread's.
+void RaftLoop::FailWrite(store::ApplyCallback& done, Status status) {
+  if (!done) return;
+  proposals_failed_.fetch_add(1, std::memory_order_relaxed);
+  store::ApplyResult result;
+  result.status = std::move(status);
+  store::ApplyCallback callback = std::exchange(done, nullptr);
+  callback(std::move(result));
+}
+
+// --- The raft thread --------------------------------------------------------------------------
+
+void RaftLoop::Run() {
+  next_tick_ = Clock::now() + options_.tick;
+  // A sole voter has nobody to wait for.
+  if (core_->membership().voters.size() == 1 && core_->membership().IsVoter(core_->id())) {
+    core_->Campaign();
+  }
+  while (core_->HasOutput()) CarryOut(core_->TakeOutput());
+  std::vector<Mail> mail;
+  while (mailbox_.Drain(&mail, next_tick_)) {
+    for (Mail& item : mail) Handle(std::move(item));
+    CatchUpTicks(Clock::now());
+    DispatchWrites();
+    DispatchReads();
+    while (core_->HasOutput()) CarryOut(core_->TakeOutput());
+    PublishStatus();
+  }
+  FailEverything();
+}
+
+void RaftLoop::Handle(Mail&& mail) {
+  if (auto* write = std::get_if<WriteRequest>(&mail)) {
+    waiting_writes_.push_back(std::move(*write));
+  } else if (auto* read = std::get_if<ReadRequest>(&mail)) {
+    waiting_reads_.push_back(std::move(*read));
+  } else if (auto* input = std::get_if<PeerInput>(&mail)) {
+    HandlePeer(std::move(*input));
+  } else if (auto* appended = std::get_if<Appended>(&mail)) {
+    core_->OnAppended(appended->seq);
+  } else if (auto* applied = std::get_if<Applied>(&mail)) {
+    core_->OnApplied(applied->index);
+  } else if (auto* transfer = std::get_if<Transfer>(&mail)) {
+    BeginTransfer(std::move(*transfer));
+  }
+}
+
+void RaftLoop::BeginTransfer(Transfer&& transfer) {
+  if (core_->role() != raft::Role::kLeader) {
+    transfer.done(store::ErrNotLeader());
+    return;
+  }
+  if (transfer.target == core_->id()) {
+    transfer.done(Status::Ok());
+    return;
+  }
+  const Status begun = core_->TransferLeadership(transfer.target);
+  if (!begun.ok()) {
+    transfer.done(begun);
+    return;
+  }
+  transfers_.push_back(std::move(transfer));
+}
+
+void RaftLoop::HandlePeer(PeerInput&& input) {
+  peer_batches_.fetch_sub(1, std::memory_order_relaxed);
+  for (auto& frame : *input.batch.mutable_frames()) {
+    if (frame.has_forward()) {
+      HandleForward(input.from, frame.mutable_forward());
+      continue;
+    }
+    if (frame.has_forward_refused()) {
+      HandleForwardRefused(frame.forward_refused());
+      continue;
+    }
+    StatusOr<raft::Message> message = DecodeMessage(input.from, core_->id(), &frame);
+    if (!message.ok()) {
+      spdlog::error("dropped a peer message from={:x} reason=\"{}\"", input.from.value(),
+                    message.status().message());
+      continue;
+    }
+    core_->Step(*std::move(message));
+  }
+}
+
+// Writes that a follower's clients made. They are proposed at once, not parked: the follower holds
+// the deadline, and a refusal lets it look for the leader again.
+void RaftLoop::HandleForward(NodeId from, peer::v1::Forward* forward) {
+  std::vector<Payload> payloads;
+  std::vector<uint64_t> ids;
+  last_stamp_ms_ = std::max(last_stamp_ms_, WallClockMs());
+  for (std::string& command : *forward->mutable_payloads()) {
+    // An undecodable command would stop every replica when applied; none may enter the log.
+    if (!store::DecodeCommand(command).ok()) {
+      spdlog::error("dropped a malformed forwarded write from={:x}", from.value());
+      continue;
+    }
+    ids.push_back(store::CommandRequestId(command));
+    store::StampCommandTime(&command, last_stamp_ms_);
+    payloads.push_back(std::make_shared<const std::string>(std::move(command)));
+  }
+  if (payloads.empty()) return;
+  const StatusOr<LogPosition> first = core_->Propose(payloads);
+  if (!first.ok()) {
+    transport_->RefuseForward(from, ids, first.status().code() == Code::kResourceExhausted);
+    return;
+  }
+  proposals_ += payloads.size();
+}
+
+void RaftLoop::HandleForwardRefused(const peer::v1::ForwardRefused& refused) {
+  for (const uint64_t id : refused.request_ids()) {
+    const auto it = forwarded_.find(id);
+    if (it == forwarded_.end()) continue;
+    Forwarded forwarded = std::move(it->second);
+    forwarded_.erase(it);
+    if (refused.reason() == peer::v1::ForwardRefused::OVERLOADED) {
+      FailWrite(forwarded.done, store::ErrTooManyRequests());
+    } else {
+      parked_writes_.push_back(
+          {id, std::move(forwarded.command), std::move(forwarded.done), forwarded.deadline});
+    }
+  }
+}
+
+void RaftLoop::CatchUpTicks(Clock::time_point now) {
+  if (now < next_tick_) return;
+  // After a long pause of the process one tick is enough: the others did not happen to it, and a
+  // burst of them would start an election before the heartbeats that wait are read.
+  core_->Tick();
+  next_tick_ += options_.tick;
+  if (next_tick_ <= now) next_tick_ = now + options_.tick;
+  Unpark();
+  ExpireRequests(now);
+}
+
+void RaftLoop::Unpark() {
+  MoveAll(&parked_writes_, &waiting_writes_);
+  MoveAll(&parked_reads_, &waiting_reads_);
+}
+
+void RaftLoop::DispatchWrites() {
+  if (waiting_writes_.empty()) return;
+  if (core_->role() == raft::Role::kLeader) {
+    ProposeWrites();
+  } else if (!core_->leader().none()) {
+    ForwardWrites(core_->leader());
+  }
+  // Without a leader nothing was promised and nothing sent: the write waits for one.
+  MoveAll(&waiting_writes_, &parked_writes_);
+}
+
+void RaftLoop::ProposeWrites() {
+  last_stamp_ms_ = std::max(last_stamp_ms_, WallClockMs());
+  std::vector<Payload> payloads;
+  while (!waiting_writes_.empty()) {
+    payloads.clear();
+    size_t bytes = 0;
+    while (payloads.size() < waiting_writes_.size() && payloads.size() < kProposeCommandsMax &&
+           bytes < kProposeBytesMax) {
+      std::string& command = waiting_writes_[payloads.size()].command;
+      bytes += command.size();
+      store::StampCommandTime(&command, last_stamp_ms_);
+      payloads.push_back(std::make_shared<const std::string>(command));
+    }
+    const StatusOr<LogPosition> first = core_->Propose(payloads);
+    if (!first.ok() && first.status().code() != Code::kResourceExhausted) return;  // parked
+    for (size_t i = 0; i < payloads.size(); ++i) {
+      WriteRequest& request = waiting_writes_.front();
+      if (first.ok()) {
+        proposed_.push_back(
+            {{first->index + i, first->term}, std::move(request.done), request.deadline});
+      } else {
+        FailWrite(request.done, store::ErrTooManyRequests());
+      }
+      waiting_writes_.pop_front();
+    }
+    if (first.ok()) proposals_ += payloads.size();
+  }
+}
+
+void RaftLoop::ForwardWrites(NodeId leader) {
+  std::vector<std::string> commands;
+  commands.reserve(waiting_writes_.size());
+  for (const WriteRequest& request : waiting_writes_) commands.push_back(request.command);
+  if (!transport_->Forward(leader, std::move(commands))) return;  // parked
+  for (WriteRequest& request : waiting_writes_) {
+    forwarded_[request.id] = {std::move(request.done), request.deadline, leader,
+                              std::move(request.command)};
+  }
+  forwards_ += waiting_writes_.size();
+  waiting_writes_.clear();
+}
+
+void RaftLoop::DispatchReads() {
+  if (waiting_reads_.empty()) return;
+  const StatusOr<raft::ReadToken> token = core_->ReadIndex();
+  if (token.ok()) {
+    reads_[*token] = std::exchange(waiting_reads_, {});
+  } else {
+    MoveAll(&waiting_reads_, &parked_reads_);
+  }
+}
+
+void RaftLoop::ExpireRequests(Clock::time_point now) {
+  // Deadlines grow along the deque: the timeout is one for all.
+  for (Proposed& proposed : proposed_) {
+    if (proposed.deadline > now) break;
+    FailWrite(proposed.done, store::ErrTimeout());
+  }
+  while (!proposed_.empty() && !proposed_.front().done) proposed_.pop_front();
+  for (auto it = forwarded_.begin(); it != forwarded_.end();) {
+    if (it->second.deadline > now) {
+      ++it;
+      continue;
+    }
+    FailWrite(it->second.done, it->second.leader == core_->leader()
+                                   ? store::ErrTimeout()
+                                   : store::ErrTimeoutLeaderFail());
+    it = forwarded_.erase(it);
+  }
+  std::erase_if(waiting_writes_, [&](WriteRequest& request) {
+    if (request.deadline > now) return false;
+    FailWrite(request.done, store::ErrNoLeader());
+    return true;
+  });
+  std::erase_if(transfers_, [now](const Transfer& transfer) {
+    if (transfer.deadline > now) return false;
+    transfer.done(
+        {Code::kUnavailable, "etcdserver: request timed out, leader transfer took too long"});
+    return true;
+  });
+  const auto expire_read = [&](ReadRequest& request, const Status& status) {
+    if (request.deadline > now) return false;
+    request.ready(status);
+    return true;
+  };
+  std::erase_if(waiting_reads_, [&](ReadRequest& request) {
+    return expire_read(request,
+                       core_->leader().none() ? store::ErrNoLeader() : store::ErrTimeout());
+  });
+  for (auto& [token, requests] : reads_) {
+    std::erase_if(requests,
+                  [&](ReadRequest& request) { return expire_read(request, store::ErrTimeout()); });
+  }
+}
+
+// --- What the core wants done -----------------------------------------------------------------
+
+void RaftLoop::CarryOut(raft::Output output) {
+  if (output.role) CarryOutRole(*output.role);
+  // Before the append: the leader's followers write in parallel with its own disk (thesis 10.2.1).
+  if (!output.send.empty()) transport_->Send(output.send);
+  if (output.append) log_writer_->Submit(*std::move(output.append));
+  if (!output.dropped.empty()) FailDropped(output.dropped);
+  if (output.apply) CarryOutApply(*std::move(output.apply));
+  for (const raft::ReadReady& read : output.reads) {
+    auto node = reads_.extract(read.token);
+    if (node.empty()) continue;
+    reads_confirmed_ += node.mapped().size();
+    auto requests = std::make_shared<std::vector<ReadRequest>>(std::move(node.mapped()));
+    apply_loop_->WhenApplied(read.index, [requests](bool applied) {
+      for (ReadRequest& request : *requests) {
+        request.ready(applied ? Status::Ok() : store::ErrStopped());
+      }
+    });
+  }
+  for (const raft::ReadToken token : output.failed_reads) {
+    auto node = reads_.extract(token);
+    if (!node.empty()) MoveAll(&node.mapped(), &parked_reads_);
+  }
+}
+
+void RaftLoop::CarryOutApply(raft::ApplyTask task) {
+  store::ApplyBatch batch;
+  for (size_t i = 0; i < task.entries.size(); ++i) {
+    const Entry& entry = task.entries[i];
+    while (!proposed_.empty() && proposed_.front().position.index < entry.index) {
+      // Answered before, by timeout; an unanswered one would have been applied or dropped.
+      RAFTKV_CHECK(!proposed_.front().done, "a waiting write was passed over");
+      proposed_.pop_front();
+    }
+    if (!proposed_.empty() && proposed_.front().position == entry.position()) {
+      if (proposed_.front().done) batch.waiters.emplace_back(i, std::move(proposed_.front().done));
+      proposed_.pop_front();
+    } else if (!forwarded_.empty() && entry.kind == EntryKind::kCommand) {
+      auto node = forwarded_.extract(store::CommandRequestId(entry.bytes()));
+      if (!node.empty()) batch.waiters.emplace_back(i, std::move(node.mapped().done));
+    }
+  }
+  batch.entries = std::move(task.entries);
+  apply_loop_->Submit(std::move(batch));
+}
+
+void RaftLoop::FailDropped(const std::vector<LogPosition>& dropped) {
+  for (const LogPosition& position : dropped) {
+    for (Proposed& proposed : proposed_) {
+      if (proposed.position == position) {
+        FailWrite(proposed.done, {Code::kDropped, "etcdserver: leader changed"});
+      }
+    }
+  }
+  std::erase_if(proposed_, [](const Proposed& proposed) { return !proposed.done; });
+}
+
+void RaftLoop::CarryOutRole(const raft::RoleChange& change) {
+  spdlog::info("raft role={} term={} leader={:x}", raft::RoleName(change.role), change.term.value(),
+               change.leader.value());
+  if (change.leader != leader_ && !change.leader.none()) ++leader_changes_;
+  leader_ = change.leader;
+  std::erase_if(transfers_, [&](const Transfer& transfer) {
+    const bool moved = !change.leader.none() && change.leader != core_->id() &&
+                       (transfer.target.none() || change.leader == transfer.target);
+    if (moved) transfer.done(Status::Ok());
+    return moved;
+  });
+  Unpark();
+  if (on_role_change_) on_role_change_(change);
+}
+
+void RaftLoop::PublishStatus() {
+  RaftStatus status;
+  status.role = core_->role();
+  status.term = core_->term();
+  status.leader = core_->leader();
+  status.commit = core_->commit();
+  status.applied = core_->applied();
+  status.first = core_->first_index();
+  status.last = core_->last_index();
+  status.durable = core_->durable_index();
+  status.leader_changes = leader_changes_;
+  status.proposals = proposals_;
+  status.proposals_pending = proposed_.size() + forwarded_.size() + parked_writes_.size();
+  status.forwarded = forwards_;
+  status.reads = reads_confirmed_;
+  status.peers = core_->Peers();
+  term_.store(status.term.value(), std::memory_order_relaxed);
+  std::lock_guard lock(status_mutex_);
+  status_ = std::move(status);
+}
+
+// The process is stopping. What was never proposed has definitely failed; what is in a log
+// somewhere may still be applied.
+void RaftLoop::FailEverything() {
+  MoveAll(&parked_writes_, &waiting_writes_);
+  for (WriteRequest& request : waiting_writes_) FailWrite(request.done, store::ErrStopped());
+  const Status unknown(Code::kOutcomeUnknown, store::ErrStopped().message());
+  for (Proposed& proposed : proposed_) FailWrite(proposed.done, unknown);
+  for (auto& [id, forwarded] : forwarded_) FailWrite(forwarded.done, unknown);
+  MoveAll(&parked_reads_, &waiting_reads_);
+  for (auto& [token, requests] : reads_) MoveAll(&requests, &waiting_reads_);
+  for (ReadRequest& request : waiting_reads_) request.ready(store::ErrStopped());
+  for (Transfer& transfer : transfers_) transfer.done(store::ErrStopped());
+}
+
+}  // namespace raftkv::server

@@ -1,0 +1,214 @@
+// The raft thread: owns the core and everyone who waits for a position in the log.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <variant>
+#include <vector>
+
+#include "common/mailbox.h"
+#include "common/status.h"
+#include "common/types.h"
+#include "raft.pb.h"
+#include "raft/core.h"
+#include "server/transport.h"
+#include "store/apply_loop.h"
+#include "wal/log_writer.h"
+
+namespace raftkv::server {
+
+// What the raft thread publishes for status pages and metrics; a copy, consistent in itself.
+struct RaftStatus {
+  raft::Role role = raft::Role::kFollower;
+  Term term;
+  NodeId leader;
+  Index commit;
+  Index applied;
+  Index first;
+  Index last;
+  Index durable;
+  uint64_t leader_changes = 0;    // times a leader became known
+  uint64_t proposals = 0;         // entries this node proposed as leader
+  uint64_t proposals_failed = 0;  // client writes that ended without an applied entry
+  uint64_t proposals_pending = 0;
+  uint64_t forwarded = 0;  // client writes sent to the leader
+  uint64_t reads = 0;      // client reads confirmed
+  uint64_t peer_batches_dropped = 0;
+  std::vector<raft::PeerStatus> peers;
+};
+
+struct RaftLoopOptions {
+  std::chrono::milliseconds tick{100};
+  std::chrono::milliseconds request_timeout{7000};
+  std::chrono::milliseconds transfer_timeout{2000};
+  // Client requests being served; more are refused with ErrTooManyRequests.
+  size_t inflight_max = 20000;
+  // And the bytes of their commands.
+  size_t inflight_bytes_max = 256u << 20;
+  // Batches from peers that wait to be read; more are dropped.
+  size_t peer_batches_max = 4096;
+};
+
+// Public methods are thread-safe and never block, except Stop.
+class RaftLoop {
+ public:
+  using Clock = std::chrono::steady_clock;
+  using ReadCallback = std::function<void(Status)>;
+  // On the raft thread, after role, term or known leader changed.
+  using OnRoleChange = std::function<void(const raft::RoleChange&)>;
+
+  // What the loop works with; all must outlive it, and `log_writer` be given by SetLogWriter before
+  // Start.
+  RaftLoop(const RaftLoopOptions& options, std::unique_ptr<raft::Core> core, Transport* transport,
+           store::ApplyLoop* apply_loop, OnRoleChange on_role_change);
+  ~RaftLoop();
+
+  void SetLogWriter(wal::LogWriter* log_writer) { log_writer_ = log_writer; }
+  void Start();
+
+  // Replicates one encoded command and calls `done` with its result once it is applied here, or
+  // with the status that says why not: kNotLeader and kUnavailable mean definitely not applied,
+  // kDropped too; kOutcomeUnknown means it may still be applied. Called exactly once, on the apply
+  // or raft thread, or at once when refused. `internal`: the node's own, let in however many there
+  // are.
+  void Write(std::string command, store::ApplyCallback done, bool internal = false);
+
+  // Calls `ready` once a read of the local state is linearizable (thesis 6.4), or with why it never
+  // will be. `timeout` 0: the request timeout. On the raft or apply thread.
+  void ReadBarrier(ReadCallback ready, std::chrono::milliseconds timeout = {});
+
+  // Hands leadership to `target`, or to the most caught-up member when it is none. `done` gets OK
+  // once another node leads (the target, if one was named), ErrNotLeader when this node does not
+  // lead, or that it took longer than an election should. On the raft thread.
+  void TransferLeadership(NodeId target, std::function<void(Status)> done);
+
+  // From the peer service, the log writer and the apply loop.
+  void OnPeerBatch(NodeId from, peer::v1::FrameBatch&& batch);
+  void OnAppended(raft::AppendSeq seq);
+  void OnApplied(Index index);
+
+  // As of the last turn of the loop.
+  RaftStatus status() const;
+  Term term() const { return Term(term_.load(std::memory_order_relaxed)); }
+  size_t queue_depth() const { return mailbox_.size(); }
+
+  // Fails what waits with ErrStopped (writes: kOutcomeUnknown where they may be in a log) and ends
+  // the thread. Idempotent.
+  void Stop();
+
+ private:
+  struct WriteRequest {
+    uint64_t id = 0;
+    std::string command;
+    store::ApplyCallback done;
+    Clock::time_point deadline;
+  };
+  struct ReadRequest {
+    ReadCallback ready;
+    Clock::time_point deadline;
+  };
+  struct PeerInput {
+    NodeId from;
+    peer::v1::FrameBatch batch;
+  };
+  struct Appended {
+    raft::AppendSeq seq;
+  };
+  struct Applied {
+    Index index;
+  };
+  struct Transfer {
+    NodeId target;
+    std::function<void(Status)> done;
+    Clock::time_point deadline;
+  };
+  using Mail = std::variant<WriteRequest, ReadRequest, PeerInput, Appended, Applied, Transfer>;
+
+  // A client write in this node's own log, in order of position.
+  struct Proposed {
+    LogPosition position;
+    store::ApplyCallback done;  // null once answered
+    Clock::time_point deadline;
+  };
+  // A client write sent to the leader; found by request id when it is applied here.
+  struct Forwarded {
+    store::ApplyCallback done;
+    Clock::time_point deadline;
+    NodeId leader;
+    std::string command;  // kept until its fate is known, so that a refusal can be retried
+  };
+
+  void Run();
+  void Handle(Mail&& mail);
+  void HandlePeer(PeerInput&& input);
+  void HandleForward(NodeId from, peer::v1::Forward* forward);
+  void HandleForwardRefused(const peer::v1::ForwardRefused& refused);
+  void CatchUpTicks(Clock::time_point now);
+
+  void Unpark();
+  void DispatchWrites();
+  void ProposeWrites();
+  void ForwardWrites(NodeId leader);
+  void DispatchReads();
+  void ExpireRequests(Clock::time_point now);
+
+  void CarryOut(raft::Output output);
+  void CarryOutApply(raft::ApplyTask task);
+  void CarryOutRole(const raft::RoleChange& change);
+  void BeginTransfer(Transfer&& transfer);
+  void FailDropped(const std::vector<LogPosition>& dropped);
+  void PublishStatus();
+  void FailEverything();
+
+  // False when there are too many already. A request let in leaves through Depart.
+  bool Admit(size_t bytes, bool internal);
+  void Depart(size_t bytes);
+  void FailWrite(store::ApplyCallback& done, Status status);
+
+  const RaftLoopOptions options_;
+  const std::unique_ptr<raft::Core> core_;
+  Transport* const transport_;
+  store::ApplyLoop* const apply_loop_;
+  wal::LogWriter* log_writer_ = nullptr;
+  const OnRoleChange on_role_change_;
+
+  Mailbox<Mail> mailbox_;
+  std::atomic<uint64_t> term_{0};
+  std::atomic<size_t> inflight_{0};
+  std::atomic<size_t> inflight_bytes_{0};
+  std::atomic<size_t> peer_batches_{0};
+  std::atomic<uint64_t> peer_batches_dropped_{0};
+  std::thread thread_;
+
+  // Owned by the raft thread from here on.
+  Clock::time_point next_tick_;
+  NodeId leader_;
+  uint64_t last_stamp_ms_ = 0;
+  // Not yet proposed anywhere: to be tried this turn, or after the next tick or leader change.
+  std::deque<WriteRequest> waiting_writes_;
+  std::deque<WriteRequest> parked_writes_;
+  std::deque<Proposed> proposed_;
+  std::map<uint64_t, Forwarded> forwarded_;
+  std::vector<ReadRequest> waiting_reads_;
+  std::vector<ReadRequest> parked_reads_;
+  std::map<raft::ReadToken, std::vector<ReadRequest>> reads_;
+  std::vector<Transfer> transfers_;
+  uint64_t leader_changes_ = 0;
+  uint64_t proposals_ = 0;
+  std::atomic<uint64_t> proposals_failed_{0};
+  uint64_t forwards_ = 0;
+  uint64_t reads_confirmed_ = 0;
+
+  mutable std::mutex status_mutex_;
+  RaftStatus status_;
+};
+
+}  // namespace raftkv::server

@@ -1,0 +1,110 @@
+#include "server/options.h"
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <filesystem>
+#include <fstream>
+
+namespace raftkv::server {
+namespace {
+
+StatusOr<ParsedOptions> Parse(std::vector<const char*> args) {
+  args.insert(args.begin(), "raftkvd");
+  return ParseOptions(static_cast<int>(args.size()), args.data());
+}
+
+void ExpectRefused(std::vector<const char*> args, const std::string& part) {
+  const auto parsed = Parse(std::move(args));
+  ASSERT_FALSE(parsed.ok()) << "expected a refusal that mentions: " << part;
+  EXPECT_EQ(parsed.status().code(), Code::kInvalidArgument);
+  EXPECT_NE(parsed.status().message().find(part), std::string::npos) << parsed.status();
+}
+
+TEST(Options, DefaultsAreASingleNode) {
+  const auto parsed = Parse({});
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  const ServerOptions& o = parsed->options;
+  EXPECT_EQ(o.name, "default");
+  EXPECT_EQ(o.data_dir, "default.raftkv");
+  ASSERT_EQ(o.initial_cluster.size(), 1u);
+  EXPECT_EQ(o.initial_cluster[0].id, o.id);
+  EXPECT_EQ(o.listen_client_urls[0].ToString(), "http://127.0.0.1:2379");
+  EXPECT_EQ(o.advertise_client_urls, o.listen_client_urls);
+}
+
+TEST(Options, MembersAgreeOnIdsWhateverTheirAddresses) {
+  const auto a = Parse({"--name=n1", "--initial-cluster=n1=http://h1:1,n2=http://h2:2"});
+  const auto b = Parse({"--name=n2", "--initial-cluster=n2=http://proxy:9,n1=http://h1:1"});
+  ASSERT_TRUE(a.ok() && b.ok());
+  EXPECT_EQ(a->options.cluster_id, b->options.cluster_id);
+  EXPECT_EQ(a->options.initial_cluster[1].id, b->options.id);
+  const auto other = Parse({"--name=n1", "--initial-cluster=n1=http://h1:1,n2=http://h2:2",
+                            "--initial-cluster-token=other"});
+  ASSERT_TRUE(other.ok());
+  EXPECT_NE(a->options.cluster_id, other->options.cluster_id);
+  EXPECT_NE(a->options.id, other->options.id);
+}
+
+TEST(Options, BadInputSaysWhatToDo) {
+  ExpectRefused({"--no-such-flag"}, "no-such-flag");
+  ExpectRefused({"--listen-client-urls=127.0.0.1:1"}, "http://");
+  ExpectRefused({"--listen-client-urls=https://127.0.0.1:1"}, "TLS");
+  ExpectRefused({"--listen-client-urls=http://127.0.0.1"}, "port");
+  ExpectRefused({"--listen-peer-urls=http://127.0.0.1:99999"}, "port");
+  ExpectRefused({"--listen-peer-urls=,"}, "at least one");
+  ExpectRefused({"--initial-cluster=n1=http://a:1"}, "does not name this node");
+  ExpectRefused({"--name=n1", "--initial-cluster=n1=http://a:1,n1=http://b:1"}, "twice");
+  ExpectRefused({"--name=n1", "--initial-cluster=n1"}, "name=");
+  ExpectRefused({"--heartbeat-interval=300"}, "at least 5 times");
+  ExpectRefused({"--election-timeout=abc"}, "election-timeout");
+  ExpectRefused({"--log-level=loud"}, "log-level");
+  ExpectRefused({"--config-file=/nonexistent.toml"}, "/nonexistent.toml");
+}
+
+class ConfigFileTest : public testing::Test {
+ protected:
+  ConfigFileTest() {
+    std::string pattern = testing::TempDir() + "raftkv-config-XXXXXX";
+    dir_ = mkdtemp(pattern.data());
+  }
+  ~ConfigFileTest() override { std::filesystem::remove_all(dir_); }
+
+  std::string Write(const std::string& text) const {
+    std::ofstream(dir_ + "/c.toml") << text;
+    return "--config-file=" + dir_ + "/c.toml";
+  }
+
+  std::string dir_;
+};
+
+TEST_F(ConfigFileTest, FlagsWinOverTheFile) {
+  const std::string flag = Write("name = \"n7\"\nelection-timeout = 2000\n");
+  const auto parsed = Parse({flag.c_str(), "--election-timeout=3000"});
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_EQ(parsed->options.name, "n7");
+  EXPECT_EQ(parsed->options.election_timeout_ms, 3000u);
+}
+
+TEST_F(ConfigFileTest, UrlListsWithCommasAreTaken) {
+  const std::string flag =
+      Write("name = \"n1\"\ninitial-cluster = \"n1=http://a:1,n2=http://b:2\"\n");
+  const auto parsed = Parse({flag.c_str()});
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_EQ(parsed->options.initial_cluster.size(), 2u);
+}
+
+TEST_F(ConfigFileTest, AnUnknownKeyIsRefused) {
+  const std::string flag = Write("electoin-timeout = 2000\n");
+  ExpectRefused({flag.c_str()}, "electoin-timeout");
+}
+
+TEST(Url, Ipv6) {
+  const auto url = ParseUrl("http://[::1]:2379/");
+  ASSERT_TRUE(url.ok());
+  EXPECT_EQ(url->host, "::1");
+  EXPECT_EQ(url->ToString(), "http://[::1]:2379");
+}
+
+}  // namespace
+}  // namespace raftkv::server
