@@ -1,0 +1,354 @@
+// What scenarios can't say: messages that no well-behaved node would send now, and the edges of the
+// interface.
+#include "raft/core.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+
+#include "common/rng.h"
+#include "raft/sim_node.h"
+
+namespace raftkv::raft {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+LogPosition Pos(uint64_t index, uint64_t term) { return {Index(index), Term(term)}; }
+Entry At(uint64_t index, uint64_t term) { return {Index(index), Term(term), {}, nullptr}; }
+Payload Bytes(size_t size) { return std::make_shared<const std::string>(size, 'x'); }
+
+// Node 1 of three; the others are played by the test.
+class CoreTest : public testing::Test {
+ protected:
+  SimNode& Make(std::vector<uint64_t> terms = {}, uint64_t commit = 0, Options options = {}) {
+    options.id = NodeId(1);
+    Membership membership;
+    membership.voters = {NodeId(1), NodeId(2), NodeId(3)};
+    SimDisk disk(membership);
+    std::vector<Term> strong;
+    for (const uint64_t term : terms) strong.push_back(Term(term));
+    disk.SetLog({strong.empty() ? Term() : strong.back(), NodeId(), Index(commit)}, {}, strong);
+    node_ = std::make_unique<SimNode>(options, std::move(disk));
+    node_->Start(Index(), 1);
+    return *node_;
+  }
+  Core& core() { return node_->core(); }
+
+  void Step(uint64_t from, uint64_t term, MessageBody body) {
+    core().Step({NodeId(from), NodeId(1), Term(term), std::move(body)});
+    core().CheckInvariants();
+  }
+  // What it sends, now and after syncing all it wants written; the core is told of that.
+  std::vector<std::string> Sent() {
+    std::vector<std::string> lines;
+    const auto add = [&](const std::vector<Message>& messages) {
+      for (const Message& message : messages) lines.push_back(ToString(message));
+    };
+    while (core().HasOutput()) {
+      add(node_->Collect().send);
+      while (node_->disk().unsynced() > 0) add(node_->SyncNext());
+      if (node_->HasSynced()) node_->ReportSynced();
+    }
+    core().CheckInvariants();
+    return lines;
+  }
+  // Makes it the leader of the next term, with nothing acknowledged yet.
+  void Lead() {
+    core().Campaign();
+    const uint64_t term = core().term().value() + 1;
+    Step(2, term, VoteResponse{true, true});
+    Sent();
+    Step(2, term, VoteResponse{false, true});
+    ASSERT_EQ(core().role(), Role::kLeader);
+    Sent();
+  }
+
+  std::unique_ptr<SimNode> node_;
+};
+
+TEST_F(CoreTest, CommitsOnlyWhatTheMessageProves) {
+  Make({1, 1, 2, 2});
+  // The leader of term 3 has other entries after the second, and a commit index beyond.
+  Step(2, 3, AppendRequest{Pos(2, 1), Index(4), {}});
+  EXPECT_EQ(core().commit(), Index(2));
+  EXPECT_THAT(Sent(), ElementsAre("1->2 t3 AppendResponse match=2"));
+
+  // The same with an entry that is there already.
+  Make({1, 1, 2, 2});
+  Step(2, 3, AppendRequest{Pos(1, 1), Index(4), {At(2, 1)}});
+  EXPECT_EQ(core().commit(), Index(2));
+  EXPECT_THAT(Sent(), ElementsAre("1->2 t3 AppendResponse match=2"));
+}
+
+TEST_F(CoreTest, AppendsBelowTheCommitIndexAreKnownToMatch) {
+  Make({1, 1, 2, 2}, /*commit=*/3);
+  Step(2, 3, AppendRequest{Pos(1, 1), Index(1), {At(2, 1)}});
+  EXPECT_THAT(Sent(), ElementsAre("1->2 t3 AppendResponse match=3"));
+  // One that reaches beyond: what comes after the commit index is taken.
+  Step(2, 3, AppendRequest{Pos(1, 1), Index(1), {At(2, 1), At(3, 2), At(4, 3)}});
+  EXPECT_THAT(Sent(), ElementsAre("1->2 t3 AppendResponse match=4"));
+  EXPECT_EQ(core().log().last_position(), Pos(4, 3));
+}
+
+TEST_F(CoreTest, TwoAppendsInOneOutputAreAcknowledgedTogether) {
+  Make({1});
+  Step(2, 1, AppendRequest{Pos(1, 1), Index(0), {At(2, 1)}});
+  Step(2, 1, AppendRequest{Pos(2, 1), Index(0), {At(3, 1)}});
+  Step(2, 1, AppendRequest{Pos(1, 1), Index(0), {At(2, 1)}});  // late: takes nothing back
+  EXPECT_THAT(Sent(), ElementsAre("1->2 t1 AppendResponse match=3"));
+}
+
+TEST_F(CoreTest, MalformedMessagesAreIgnored) {
+  Make({1, 1});
+  const auto ignored = [&](Message message) {
+    core().Step(std::move(message));
+    core().CheckInvariants();
+    EXPECT_FALSE(core().HasOutput());
+    EXPECT_EQ(core().term(), Term(1));
+  };
+  const AppendRequest fine{Pos(2, 1), Index(), {At(3, 5)}};
+  ignored({NodeId(2), NodeId(3), Term(5), fine});  // for someone else
+  ignored({NodeId(1), NodeId(1), Term(5), fine});  // from itself
+  ignored({NodeId(0), NodeId(1), Term(5), fine});
+  ignored({NodeId(2), NodeId(1), Term(0), fine});
+  ignored({NodeId(2), NodeId(1), Term(5), AppendRequest{Pos(2, 1), Index(), {At(4, 5)}}});
+  ignored({NodeId(2), NodeId(1), Term(5), AppendRequest{Pos(2, 1), Index(), {At(3, 0)}}});
+  ignored({NodeId(2), NodeId(1), Term(5), AppendRequest{Pos(2, 1), Index(), {At(3, 6)}}});
+  ignored({NodeId(2), NodeId(1), Term(5), AppendRequest{Pos(2, 1), Index(), {At(3, 5), At(4, 4)}}});
+  ignored({NodeId(2), NodeId(1), Term(5), AppendRequest{Pos(2, 6), Index(), {}}});
+}
+
+TEST_F(CoreTest, StrangeAnswersToALeaderAreIgnored) {
+  Make();
+  Lead();
+  Step(2, 1, AppendResponse{false, Index(99), Index(), {}});  // more than there is
+  Step(9, 1, AppendResponse{false, Index(1), Index(), {}});   // from a stranger
+  Step(9, 1, HeartbeatResponse{7});
+  Step(2, 1, HeartbeatResponse{7});  // to a round that never began
+  Step(2, 1, VoteResponse{false, true});
+  Step(2, 1, VoteResponse{true, true});
+  Step(2, 1, ReadIndexResponse{1, Index(1)});
+  Step(2, 1, TimeoutNow{});
+  EXPECT_EQ(core().role(), Role::kLeader);
+  EXPECT_EQ(core().commit(), Index(0));
+  EXPECT_THAT(Sent(), IsEmpty());
+}
+
+TEST_F(CoreTest, AStrangerIsAnsweredButDoesNotCount) {
+  Make({1});
+  // It may be a member of a configuration this node has not heard of yet.
+  Step(9, 2, VoteRequest{false, false, Pos(1, 1)});
+  EXPECT_THAT(Sent(), ElementsAre("1->9 t2 VoteResponse granted"));
+  core().Campaign();
+  Sent();
+  Step(9, 3, VoteResponse{true, true});
+  EXPECT_EQ(core().role(), Role::kPreCandidate);
+  Step(9, 3, ReadIndexRequest{4});
+  EXPECT_THAT(Sent(), testing::Contains("1->9 t3 ReadIndexResponse token=4 refused"));
+}
+
+TEST_F(CoreTest, ASnapshotAnnouncementShowsThatThereIsALeader) {
+  Make({1});
+  Step(2, 2, InstallSnapshot{Pos(9, 1)});
+  EXPECT_EQ(core().leader(), NodeId(2));
+  EXPECT_EQ(core().last_index(), Index(1));
+}
+
+TEST_F(CoreTest, ATimeoutNowFromAnyoneElseIsIgnored) {
+  Make({1});
+  Step(2, 1, Heartbeat{});
+  Step(3, 1, TimeoutNow{});
+  EXPECT_EQ(core().role(), Role::kFollower);
+  Step(2, 1, TimeoutNow{});
+  EXPECT_EQ(core().role(), Role::kCandidate);
+}
+
+TEST_F(CoreTest, ProposalsAreOneBatch) {
+  Make();
+  Lead();
+  EXPECT_EQ(core().Propose({}).status().code(), Code::kInvalidArgument);
+  const std::vector<Payload> payloads{Bytes(1), nullptr, Bytes(3)};
+  const auto first = core().Propose(payloads);
+  ASSERT_TRUE(first.ok());
+  EXPECT_EQ(*first, Pos(2, 1));
+  EXPECT_EQ(core().last_index(), Index(4));
+  EXPECT_EQ(core().log().At(Index(3)).kind, EntryKind::kCommand);
+  EXPECT_EQ(core().log().At(Index(3)).bytes(), "");
+}
+
+TEST_F(CoreTest, ALeaderAppliesWhatIsBothCommittedAndItsOwnDiskHas) {
+  Make();
+  Lead();
+  const std::vector<Payload> payloads{Bytes(1)};
+  ASSERT_TRUE(core().Propose(payloads).ok());
+  const Output output = node_->Collect();  // not synced
+  ASSERT_TRUE(output.append.has_value());
+  Step(2, 1, AppendResponse{false, Index(2), Index(), {}});
+  Step(3, 1, AppendResponse{false, Index(2), Index(), {}});
+  EXPECT_EQ(core().commit(), Index(2));
+  const Output after = node_->Collect();
+  ASSERT_TRUE(after.apply.has_value());
+  EXPECT_EQ(after.apply->entries.back().index, Index(1));  // the no-op, synced by Lead
+}
+
+TEST_F(CoreTest, ElectionTimeoutsAreRandomWithinTheirRange) {
+  std::set<int> timeouts;
+  Options options;
+  options.election_ticks = 5;
+  options.id = NodeId(1);
+  Membership membership;
+  membership.voters = {NodeId(1), NodeId(2), NodeId(3)};
+  for (uint64_t seed = 0; seed < 200; ++seed) {
+    SimNode node(options, SimDisk(membership));
+    node.Start(Index(), seed);
+    int ticks = 0;
+    while (node.core().role() == Role::kFollower) {
+      node.core().Tick();
+      ++ticks;
+    }
+    timeouts.insert(ticks);
+  }
+  EXPECT_THAT(timeouts, ElementsAre(5, 6, 7, 8, 9));
+}
+
+TEST_F(CoreTest, WhoDoesNotVoteDoesNotCampaign) {
+  Options options;
+  options.id = NodeId(4);
+  Membership membership;
+  membership.voters = {NodeId(1), NodeId(2), NodeId(3)};
+  membership.learners = {NodeId(4)};
+  SimNode node(options, SimDisk(membership));
+  node.Start(Index(), 1);
+  node.core().Campaign();
+  for (int i = 0; i < 100; ++i) node.core().Tick();
+  node.core().CheckInvariants();
+  EXPECT_EQ(node.core().role(), Role::kFollower);
+  EXPECT_FALSE(node.core().HasOutput());
+}
+
+TEST_F(CoreTest, RequestsOfDifferentStartsHaveDifferentIds) {
+  // Otherwise a late answer to a request from before a crash could be taken for one to a request
+  // from after it, and a read be served at too old an index.
+  std::set<std::string> requests;
+  for (uint64_t seed = 1; seed <= 3; ++seed) {
+    Make({1});
+    node_->Start(Index(), seed);
+    Step(2, 1, Heartbeat{});
+    Sent();
+    ASSERT_TRUE(core().ReadIndex().ok());
+    requests.insert(Sent().front());
+  }
+  EXPECT_EQ(requests.size(), 3u);
+}
+
+// Every kind of message, with every field random: nothing but a breach of safety may stop a node.
+// The messages keep to what any correct past of the cluster could have produced: of terms up to
+// the node's or the next, with logs that agree up to the commit index.
+TEST_F(CoreTest, AnyMessageIsSurvived) {
+  Rng rng(11);
+  for (int run = 0; run < 300; ++run) {
+    Options options;
+    options.election_ticks = 3;
+    Make({1, 1, 2}, 0, options);
+    for (int step = 0; step < 200; ++step) {
+      const uint64_t term = rng.Between(1, core().term().value() + 1);
+      const auto position = [&] { return Pos(rng.Below(8), rng.Below(term + 1)); };
+      const uint64_t from = rng.Between(1, 4);
+      switch (rng.Below(11)) {
+        case 0:
+          Step(from, term, VoteRequest{rng.Percent(50), rng.Percent(20), position()});
+          break;
+        case 1:
+          Step(from, term, VoteResponse{rng.Percent(50), rng.Percent(50)});
+          break;
+        case 2:
+          Step(from, term,
+               AppendResponse{rng.Percent(50), Index(rng.Below(8)), Index(rng.Below(8)),
+                              position()});
+          break;
+        case 3:
+          Step(from, term, HeartbeatResponse{rng.Below(4)});
+          break;
+        case 4:
+          Step(from, term, ReadIndexRequest{rng.Below(4)});
+          break;
+        case 5:
+          Step(from, term, ReadIndexResponse{rng.Below(4), Index(rng.Below(8))});
+          break;
+        case 6:
+          Step(from, term, TimeoutNow{});
+          break;
+        case 7: {
+          // From the one leader that a term can have, which the test plays as node 2 or 3.
+          const uint64_t leader = 2 + core().term().value() % 2;
+          if (core().role() == Role::kLeader || core().leader() == NodeId(5 - leader)) break;
+          const LogPosition previous = position();
+          if (previous.index < core().commit()) break;
+          AppendRequest append{previous, Index(rng.Below(8)), {}};
+          for (uint64_t n = rng.Below(3); n > 0; --n) {
+            append.entries.push_back(
+                At(previous.index.value() + append.entries.size() + 1, core().term().value()));
+          }
+          Step(leader, core().term().value(), append);
+          break;
+        }
+        case 8:
+          core().Tick();
+          break;
+        case 9: {
+          const std::vector<Payload> payloads{Bytes(rng.Below(9))};
+          (void)core().Propose(payloads).ok();
+          (void)core().ReadIndex().ok();
+          (void)core().TransferLeadership(NodeId(rng.Below(5))).ok();
+          break;
+        }
+        case 10:
+          Sent();
+          if (node_->HasApply()) node_->ApplyNext();
+          break;
+      }
+      core().CheckInvariants();
+    }
+  }
+}
+
+using CoreDeathTest = CoreTest;
+
+TEST_F(CoreDeathTest, TwoLeadersOfOneTermStopTheNode) {
+  Make({1});
+  Step(2, 2, Heartbeat{});
+  EXPECT_DEATH(Step(3, 2, Heartbeat{}), "nodes 2 and 3 both lead term 2");
+}
+
+TEST_F(CoreDeathTest, ADifferentCommittedEntryStopsTheNode) {
+  Make({1, 1, 2}, /*commit=*/2);
+  EXPECT_DEATH(Step(2, 3, AppendRequest{Pos(1, 1), Index(), {At(2, 3)}}),
+               "differs from what was committed here");
+}
+
+TEST_F(CoreDeathTest, LostAcknowledgedEntriesStopTheNode) {
+  Make({1});
+  EXPECT_DEATH(Step(2, 1, Heartbeat{Index(5), 0}), "acknowledged entries were lost");
+}
+
+TEST_F(CoreDeathTest, ReportsOfWhatWasNeverAskedForStopTheNode) {
+  Make({1});
+  EXPECT_DEATH(core().OnAppended(1), "never asked for");
+  EXPECT_DEATH(core().OnApplied(Index(1)), "applied unasked");
+}
+
+TEST_F(CoreDeathTest, OptionsThatCantWorkAreRefused) {
+  Options options;
+  options.election_ticks = 1;
+  EXPECT_DEATH(Make({}, 0, options), "longer to time out");
+  options.election_ticks = 10;
+  options.inflight_messages_max = 0;
+  EXPECT_DEATH(Make({}, 0, options), "stop replication");
+}
+
+}  // namespace
+}  // namespace raftkv::raft

@@ -1,0 +1,325 @@
+#include "raft/random_run.h"
+
+#include <algorithm>
+#include <iostream>
+
+namespace raftkv::raft {
+namespace {
+
+template <typename T>
+T OneOf(Rng* rng, std::initializer_list<T> values) {
+  return *(values.begin() + rng->Below(values.size()));
+}
+
+}  // namespace
+
+void RunSummary::Add(const RunSummary& other) {
+  leaders += other.leaders;
+  proposed += other.proposed;
+  committed += other.committed;
+  dropped += other.dropped;
+  reads_served += other.reads_served;
+  crashes += other.crashes;
+}
+
+RandomRun::RandomRun(uint64_t seed, size_t voters, bool trace) : rng_(seed), trace_(trace) {
+  ChooseWeather();
+  options_ = ChooseOptions();
+  Membership membership;
+  for (uint64_t id = 1; id <= voters; ++id) membership.voters.insert(NodeId(id));
+  LogPosition start;
+  if (rng_.Percent(25)) start = {Index(rng_.Between(1, 20)), Term(rng_.Between(1, 5))};
+  for (const NodeId id : membership.voters) {
+    Options options = options_;
+    options.id = id;
+    nodes_.push_back(std::make_unique<SimNode>(options, SimDisk(membership, start)));
+    flushed_.push_back(start.index);
+  }
+  checker_ = std::make_unique<SafetyChecker>(nodes_);
+}
+
+void RandomRun::ChooseWeather() {
+  weather_.drop = OneOf<uint64_t>(&rng_, {0, 1, 5, 20});
+  weather_.duplicate = OneOf<uint64_t>(&rng_, {0, 2, 10});
+  weather_.reorder = OneOf<uint64_t>(&rng_, {0, 10, 60});
+  weather_.delay_output = OneOf<uint64_t>(&rng_, {0, 0, 50});
+  weather_.crash = OneOf<uint64_t>(&rng_, {0, 3, 10});
+  weather_.partition = OneOf<uint64_t>(&rng_, {0, 3, 10});
+}
+
+Options RandomRun::ChooseOptions() {
+  Options options;
+  options.election_ticks = static_cast<uint32_t>(rng_.Between(4, 10));
+  options.heartbeat_ticks = static_cast<uint32_t>(rng_.Between(1, 2));
+  if (rng_.Percent(50)) return options;
+  // An entry here is some 40 bytes.
+  options.append_bytes_max = OneOf<uint64_t>(&rng_, {1, 100, 300});
+  options.append_entries_max = OneOf<uint64_t>(&rng_, {1, 3, 4096});
+  options.inflight_messages_max = static_cast<uint32_t>(rng_.Between(1, 3));
+  options.inflight_bytes_max = OneOf<uint64_t>(&rng_, {1, 200, 4096});
+  options.uncommitted_bytes_max = OneOf<uint64_t>(&rng_, {0, 100, 1000});
+  options.apply_bytes_max = OneOf<uint64_t>(&rng_, {1, 100, 300});
+  options.cache_bytes_max = OneOf<uint64_t>(&rng_, {0, 100, 300});
+  return options;
+}
+
+RunSummary RandomRun::Run() {
+  for (auto& node : nodes_) Start(*node);
+  const uint64_t steps = rng_.Between(500, 5000);
+  for (uint64_t i = 0; i < steps; ++i) Act();
+  Converge();
+  RunSummary summary;
+  summary.leaders = checker_->leaders();
+  summary.proposed = checker_->proposed();
+  summary.committed = checker_->committed() - nodes_.front()->disk().start().index;
+  summary.dropped = checker_->dropped();
+  summary.reads_served = checker_->reads_served();
+  summary.crashes = crashes_;
+  return summary;
+}
+
+// --- Faults and work --------------------------------------------------------------------------
+
+void RandomRun::Act() {
+  const uint64_t dice = rng_.Below(1000);
+  SimNode& node = *nodes_[rng_.Below(nodes_.size())];
+  if (dice < weather_.crash) {
+    CrashOrStart(node);
+  } else if (dice < weather_.crash + weather_.partition) {
+    ChangePartition();
+  } else if (!network_.empty() && dice < 500) {
+    ActOnNetwork();
+  } else if (node.up()) {
+    ActOnNode(node);
+  } else if (rng_.Percent(10)) {
+    Start(node);
+  }
+}
+
+void RandomRun::ActOnNetwork() {
+  const size_t place = rng_.Percent(weather_.reorder) ? rng_.Below(network_.size()) : 0;
+  Message message = network_[place];
+  if (!rng_.Percent(weather_.duplicate)) {
+    network_.erase(network_.begin() + static_cast<ptrdiff_t>(place));
+  }
+  if (rng_.Percent(weather_.drop)) return;
+  Deliver(std::move(message));
+}
+
+void RandomRun::ActOnNode(SimNode& node) {
+  const uint64_t dice = rng_.Below(100);
+  if (dice < 30) {
+    if (node.disk().unsynced() > 0) SyncOne(node);
+  } else if (dice < 50) {
+    if (node.HasSynced()) {
+      node.ReportSynced();
+      AfterInput(node);
+    }
+  } else if (dice < 65) {
+    if (node.HasApply()) ApplyOne(node);
+  } else if (dice < 80) {
+    node.core().Tick();
+    AfterInput(node);
+  } else if (dice < 90) {
+    Propose(node);
+  } else if (dice < 95) {
+    Read(node);
+  } else if (dice < 98) {
+    Collect(node);
+  } else if (dice < 99) {
+    const NodeId target(rng_.Below(nodes_.size() + 1));
+    if (node.core().TransferLeadership(target).ok()) AfterInput(node);
+  } else {
+    node.core().Campaign();
+    AfterInput(node);
+  }
+}
+
+void RandomRun::Propose(SimNode& node) {
+  std::vector<Payload> payloads;
+  for (uint64_t n = rng_.Between(1, 4); n > 0; --n) {
+    payloads.push_back(std::make_shared<const std::string>("p" + std::to_string(++last_payload_)));
+  }
+  const StatusOr<LogPosition> first = node.core().Propose(payloads);
+  if (first.ok()) checker_->OnProposed(node, *first, payloads);
+  AfterInput(node);
+}
+
+void RandomRun::Read(SimNode& node) {
+  const StatusOr<ReadToken> token = node.core().ReadIndex();
+  if (token.ok()) checker_->OnReadAsked(node, *token);
+  AfterInput(node);
+}
+
+void RandomRun::CrashOrStart(SimNode& node) {
+  if (!node.up()) {
+    Start(node);
+    return;
+  }
+  // Some of what was not synced may have reached the disk all the same.
+  const size_t keep = rng_.Percent(50) ? 0 : rng_.Below(node.disk().unsynced() + 1);
+  Trace("crash " + std::to_string(node.id().value()) + " keep=" + std::to_string(keep));
+  Index& flushed = flushed_[node.id().value() - 1];
+  flushed = Index(rng_.Between(flushed.value(), node.applied_index().value()));
+  node.Crash(keep);
+  ++crashes_;
+  checker_->OnCrash(node);
+}
+
+void RandomRun::Start(SimNode& node) {
+  Trace("start " + std::to_string(node.id().value()));
+  node.Start(flushed_[node.id().value() - 1], rng_.Next());
+  checker_->OnStart(node);
+  Collect(node);
+}
+
+void RandomRun::ChangePartition() {
+  cut_.clear();
+  if (rng_.Percent(40)) return;
+  const bool one_way = rng_.Percent(40);
+  std::vector<bool> side;
+  for (size_t i = 0; i < nodes_.size(); ++i) side.push_back(rng_.Percent(50));
+  for (const auto& from : nodes_) {
+    for (const auto& to : nodes_) {
+      const bool left = side[from->id().value() - 1];
+      const bool crosses = left != side[to->id().value() - 1];
+      if (crosses && (!one_way || left)) cut_.insert({from->id(), to->id()});
+    }
+  }
+  Trace("partition, " + std::to_string(cut_.size()) + " links cut");
+}
+
+// --- Plumbing ---------------------------------------------------------------------------------
+
+void RandomRun::AfterInput(SimNode& node) {
+  checker_->AfterInput(node);
+  if (calm_ || !rng_.Percent(weather_.delay_output)) Collect(node);
+}
+
+void RandomRun::Collect(SimNode& node) {
+  while (node.core().HasOutput()) {
+    const Output output = node.Collect();
+    checker_->OnOutput(node, output);
+    Post(node, output.send);
+  }
+}
+
+void RandomRun::Post(const SimNode& node, const std::vector<Message>& messages) {
+  for (const Message& message : messages) {
+    checker_->OnSend(node, message);
+    const bool lost = cut_.contains({message.from, message.to});
+    Trace("  send " + ToString(message) + (lost ? " (lost)" : ""));
+    if (!lost) network_.push_back(message);
+  }
+}
+
+void RandomRun::Deliver(Message message) {
+  SimNode& node = *nodes_[message.to.value() - 1];
+  if (!node.up() || cut_.contains({message.from, message.to})) return;
+  Trace("deliver " + ToString(message));
+  node.core().Step(std::move(message));
+  AfterInput(node);
+}
+
+void RandomRun::SyncOne(SimNode& node) {
+  Trace("sync " + std::to_string(node.id().value()));
+  const std::vector<Message> released = node.SyncNext();
+  checker_->OnDiskChange();
+  Post(node, released);
+}
+
+void RandomRun::ApplyOne(SimNode& node) {
+  checker_->OnApplied(node, node.ApplyNext());
+  AfterInput(node);
+}
+
+void RandomRun::Trace(const std::string& event) const {
+  if (trace_) std::cerr << event << "\n";
+}
+
+// --- The quiet end ----------------------------------------------------------------------------
+
+// Everything that can happen without time passing happens.
+void RandomRun::Settle() {
+  constexpr int kRoundsMax = 10000;
+  for (int round = 0; round < kRoundsMax; ++round) {
+    bool busy = !network_.empty();
+    std::vector<Message> messages;
+    std::swap(messages, network_);
+    for (Message& message : messages) Deliver(std::move(message));
+    for (auto& node : nodes_) {
+      while (node->disk().unsynced() > 0) {
+        busy = true;
+        SyncOne(*node);
+      }
+      if (node->HasSynced()) {
+        node->ReportSynced();
+        AfterInput(*node);
+      }
+      while (node->HasApply()) {
+        busy = true;
+        ApplyOne(*node);
+      }
+    }
+    if (!busy) return;
+  }
+  throw SafetyViolation("the cluster never comes to rest");
+}
+
+SimNode* RandomRun::Leader() const {
+  SimNode* leader = nullptr;
+  for (const auto& node : nodes_) {
+    if (node->core().role() != Role::kLeader) continue;
+    if (leader == nullptr || node->core().term() > leader->core().term()) leader = node.get();
+  }
+  return leader;
+}
+
+bool RandomRun::HasConverged() const {
+  const SimNode* leader = Leader();
+  if (leader == nullptr) return false;
+  return std::all_of(nodes_.begin(), nodes_.end(), [&](const auto& node) {
+    return node->core().leader() == leader->id() &&
+           node->core().applied() == leader->core().last_index() &&
+           node->applied_index() == leader->core().last_index();
+  });
+}
+
+void RandomRun::Converge() {
+  Trace("calm");
+  calm_ = true;
+  cut_.clear();
+  for (auto& node : nodes_) {
+    if (!node->up()) Start(*node);
+    Collect(*node);
+  }
+  // A few elections may collide, with timeouts of one to two election timeouts each.
+  const uint32_t ticks_max = 30 * options_.election_ticks;
+  uint32_t ticks = 0;
+  bool proposed = false;
+  for (Settle(); !proposed || !HasConverged(); ++ticks) {
+    if (ticks == ticks_max) throw SafetyViolation("the cluster does not converge");
+    if (!proposed && HasConverged()) {
+      // That it agrees is not enough: it must still be able to work.
+      const Index before = checker_->committed();
+      Propose(*Leader());
+      Settle();
+      proposed = checker_->committed() > before;
+    }
+    for (auto& node : nodes_) {
+      node->core().Tick();
+      AfterInput(*node);
+    }
+    Settle();
+  }
+  for (uint32_t i = 0; i < 2 * options_.election_ticks; ++i) {
+    for (auto& node : nodes_) {
+      node->core().Tick();
+      AfterInput(*node);
+    }
+    Settle();
+  }
+  if (checker_->pending_reads() > 0) throw SafetyViolation("a read was never answered");
+}
+
+}  // namespace raftkv::raft

@@ -1,0 +1,90 @@
+// One run of a cluster under random faults, all of it decided by a seed.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "common/rng.h"
+#include "raft/safety_checker.h"
+#include "raft/sim_node.h"
+
+namespace raftkv::raft {
+
+// What came of a run, to show that runs do something.
+struct RunSummary {
+  size_t leaders = 0;
+  size_t proposed = 0;
+  size_t committed = 0;
+  size_t dropped = 0;
+  size_t reads_served = 0;
+  size_t crashes = 0;
+
+  void Add(const RunSummary& other);
+};
+
+class RandomRun {
+ public:
+  // `trace`: prints every event to stderr.
+  RandomRun(uint64_t seed, size_t voters, bool trace);
+
+  // Throws SafetyViolation (and aborts on a failed check) if a promise is broken, or if the cluster
+  // does not converge once the faults have stopped.
+  RunSummary Run();
+
+ private:
+  // How rough this run is; in percent.
+  struct Weather {
+    uint64_t drop = 0;
+    uint64_t duplicate = 0;
+    uint64_t reorder = 0;
+    uint64_t delay_output = 0;  // inputs after which the output is left for later
+    uint64_t crash = 0;         // weights, like those of the other actions
+    uint64_t partition = 0;
+  };
+
+  void ChooseWeather();
+  Options ChooseOptions();
+
+  void Act();
+  void ActOnNetwork();
+  void ActOnNode(SimNode& node);
+  void Propose(SimNode& node);
+  void Read(SimNode& node);
+  void CrashOrStart(SimNode& node);
+  void ChangePartition();
+
+  void AfterInput(SimNode& node);
+  void Collect(SimNode& node);
+  void SyncOne(SimNode& node);
+  void ApplyOne(SimNode& node);
+  void Start(SimNode& node);
+  void Post(const SimNode& node, const std::vector<Message>& messages);
+  void Deliver(Message message);
+
+  // The faults have stopped: everyone must come to agree within a bounded time.
+  void Converge();
+  void Settle();
+  bool HasConverged() const;
+  SimNode* Leader() const;
+
+  void Trace(const std::string& event) const;
+
+  Rng rng_;
+  const bool trace_;
+  Weather weather_;
+  Options options_;
+  std::vector<std::unique_ptr<SimNode>> nodes_;
+  std::vector<Index> flushed_;  // the state machines' durable positions, by node
+  std::unique_ptr<SafetyChecker> checker_;
+  std::vector<Message> network_;
+  std::set<std::pair<NodeId, NodeId>> cut_;
+  bool calm_ = false;
+  uint64_t last_payload_ = 0;
+  size_t crashes_ = 0;
+};
+
+}  // namespace raftkv::raft
