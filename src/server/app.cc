@@ -10,6 +10,7 @@
 #include <random>
 
 #include "server/marker_file.h"
+#include "wal/manifest_check.h"
 #include "wal/wal_scanner.h"
 
 namespace raftkv::server {
@@ -91,6 +92,8 @@ Status App::OpenDirectory() {
     spdlog::info("bootstrapped dir={} cluster={:x} node={:x}", options_.data_dir,
                  options_.cluster_id.value(), options_.id.value());
   }
+  // RocksDB takes some damage in either for an honest end and opens an older state (durability.md).
+  RAFTKV_RETURN_IF_ERROR(wal::CheckManifest(engine.path));
   RAFTKV_ASSIGN_OR_RETURN(const wal::WalScan scan, wal::ScanWalFiles(engine.path));
   if (scan.recovery == store::WalRecovery::kTornTail) {
     spdlog::warn(

@@ -50,7 +50,7 @@ struct ServerOptions {
   uint64_t block_cache_bytes = 256ull << 20;
   uint64_t memtable_bytes = 64ull << 20;
   uint64_t session_ttl_ms = 3600'000;
-  uint64_t max_sessions = 10'000;
+  uint64_t max_sessions = 100'000;
   uint32_t client_threads = 0;  // completion-queue threads; 0: one per four cores, at least one
   std::string log_level = "info";
   std::string log_format = "text";

@@ -22,7 +22,7 @@ namespace raftkv::store {
 
 // Part of the replicated state: every node of a cluster must run with the same.
 struct KvStoreOptions {
-  uint64_t sessions_max = 10'000;
+  uint64_t sessions_max = 100'000;
   uint64_t session_ttl_ms = 60 * 60 * 1000;
 };
 

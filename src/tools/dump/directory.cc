@@ -7,7 +7,7 @@
 #include <optional>
 
 #include "store/directory_lock.h"
-#include "tools/dump/manifest_check.h"
+#include "wal/manifest_check.h"
 
 namespace raftkv::tools::dump {
 namespace {
@@ -38,7 +38,7 @@ StatusOr<std::unique_ptr<NodeDirectory>> NodeDirectory::Open(const std::string& 
   RAFTKV_RETURN_IF_ERROR(
       CheckIsDirectory(directory->db_path(), " (give the node's --data-dir; this is not one)"));
   RAFTKV_RETURN_IF_ERROR(CheckNotRunning(path));
-  RAFTKV_RETURN_IF_ERROR(CheckManifest(directory->db_path()));
+  RAFTKV_RETURN_IF_ERROR(wal::CheckManifest(directory->db_path()));
   RAFTKV_ASSIGN_OR_RETURN(directory->scan_, wal::ScanWalFiles(directory->db_path()));
   store::EngineOptions options;
   options.path = directory->db_path();

@@ -12,7 +12,7 @@
 
 #include "common/status.h"
 
-namespace raftkv::tools::dump {
+namespace raftkv::wal {
 
 // Checks the MANIFEST that CURRENT names. kCorruption, with file and offset, when anything intact
 // follows damage, or when the last chunk is all there and only its header is wrong; a last chunk of
@@ -20,4 +20,4 @@ namespace raftkv::tools::dump {
 // can't be read: the engine refuses that itself.
 Status CheckManifest(const std::string& db_path);
 
-}  // namespace raftkv::tools::dump
+}  // namespace raftkv::wal

@@ -1,4 +1,4 @@
-#include "tools/dump/manifest_check.h"
+#include "wal/manifest_check.h"
 
 #include <charconv>
 #include <fstream>
@@ -9,11 +9,8 @@
 #include "common/crc32c.h"
 #include "wal/wal_format.h"
 
-namespace raftkv::tools::dump {
+namespace raftkv::wal {
 namespace {
-
-using wal::Chunk;
-using wal::ChunkError;
 
 constexpr std::string_view kPrefix = "MANIFEST-";
 
@@ -32,17 +29,17 @@ struct Stop {
 };
 
 std::string_view Block(std::string_view file, uint64_t base) {
-  return file.substr(base, wal::kWalBlockBytes);
+  return file.substr(base, kWalBlockBytes);
 }
 
 // Walks the chunks; nothing when every byte is accounted for.
 std::optional<Stop> Walk(std::string_view file, uint64_t number) {
-  for (uint64_t base = 0; base < file.size(); base += wal::kWalBlockBytes) {
+  for (uint64_t base = 0; base < file.size(); base += kWalBlockBytes) {
     const std::string_view block = Block(file, base);
     for (size_t offset = 0; offset < block.size();) {
-      const bool whole = block.size() == wal::kWalBlockBytes;
-      if (whole && block.size() - offset < wal::kChunkHeaderBytes) break;  // the trailer
-      const Chunk chunk = wal::ReadChunk(block, offset, number);
+      const bool whole = block.size() == kWalBlockBytes;
+      if (whole && block.size() - offset < kChunkHeaderBytes) break;  // the trailer
+      const Chunk chunk = ReadChunk(block, offset, number);
       if (chunk.error != ChunkError::kNone) return Stop{base + offset, chunk.error};
       offset += chunk.bytes;
     }
@@ -52,12 +49,12 @@ std::optional<Stop> Walk(std::string_view file, uint64_t number) {
 
 // The offset of an intact chunk behind `offset`.
 std::optional<uint64_t> FindBehind(std::string_view file, uint64_t offset, uint64_t number) {
-  uint64_t base = offset - offset % wal::kWalBlockBytes;
+  uint64_t base = offset - offset % kWalBlockBytes;
   size_t from = offset - base + 1;
-  for (; base < file.size(); base += wal::kWalBlockBytes, from = 0) {
+  for (; base < file.size(); base += kWalBlockBytes, from = 0) {
     const std::string_view block = Block(file, base);
     if (from >= block.size()) continue;
-    if (const auto found = wal::FindIntactChunk(block, from, number)) return base + *found;
+    if (const auto found = FindIntactChunk(block, from, number)) return base + *found;
   }
   return std::nullopt;
 }
@@ -68,10 +65,10 @@ uint32_t Masked(uint32_t crc) { return ((crc >> 15) | (crc << 17)) + 0xa282ead8u
 // Whether the checksum in the header of the chunk that `bytes` starts with is right for some other
 // length or type: then its payload was written to the end, and its header is what is damaged.
 bool IsCompleteUnderAnotherHeader(std::string_view bytes) {
-  if (bytes.size() < wal::kChunkHeaderBytes) return false;
+  if (bytes.size() < kChunkHeaderBytes) return false;
   uint32_t stored = 0;
   for (int i = 3; i >= 0; --i) stored = (stored << 8) | static_cast<uint8_t>(bytes[i]);
-  const std::string_view payload = bytes.substr(wal::kChunkHeaderBytes);
+  const std::string_view payload = bytes.substr(kChunkHeaderBytes);
   for (const char type : {1, 2, 3, 4}) {  // full, first, middle, last
     uint32_t crc = Crc32c(std::string_view(&type, 1));
     if (Masked(crc) == stored) return true;
@@ -118,4 +115,4 @@ Status CheckManifest(const std::string& db_path) {
   return Status::Ok();
 }
 
-}  // namespace raftkv::tools::dump
+}  // namespace raftkv::wal

@@ -1,0 +1,165 @@
+// What a whole node refuses to start on, and that the refusal costs nothing. Network and signals
+// are tests/e2e's.
+
+#include "server/app.h"
+
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <future>
+
+namespace raftkv::server {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A port that was free a moment ago.
+uint16_t FreePort() {
+  const int fd = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof(address);
+  EXPECT_EQ(bind(fd, reinterpret_cast<sockaddr*>(&address), size), 0);
+  EXPECT_EQ(getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size), 0);
+  close(fd);
+  return ntohs(address.sin_port);
+}
+
+class AppTest : public testing::Test {
+ protected:
+  AppTest() {
+    std::string pattern = testing::TempDir() + "raftkv-app-XXXXXX";
+    dir_ = mkdtemp(pattern.data());
+  }
+  ~AppTest() override { fs::remove_all(dir_); }
+
+  ServerOptions Options(const std::string& name = "n1") const {
+    const auto url = [] { return "http://127.0.0.1:" + std::to_string(FreePort()); };
+    const std::vector<std::string> args = {"raftkvd",
+                                           "--name=" + name,
+                                           "--data-dir=" + data(),
+                                           "--listen-client-urls=" + url(),
+                                           "--listen-peer-urls=" + url(),
+                                           "--listen-http-urls=" + url(),
+                                           "--heartbeat-interval=10",
+                                           "--election-timeout=100"};
+    std::vector<const char*> argv;
+    for (const std::string& arg : args) argv.push_back(arg.c_str());
+    return ParseOptions(static_cast<int>(argv.size()), argv.data()).value().options;
+  }
+
+  std::string data() const { return dir_ + "/n1"; }
+
+  // Starts a node and stops it cleanly.
+  Status RunOnce(const std::string& name = "n1") const {
+    App app(Options(name));
+    RAFTKV_RETURN_IF_ERROR(app.Start());
+    return app.Stop();
+  }
+
+  void ExpectRefused(const std::string& part, const std::string& name = "n1") const {
+    // On every try: a refusal that repairs, or removes, what it refused would let the next one in.
+    for (int attempt = 1; attempt <= 2; ++attempt) {
+      const Status status = RunOnce(name);
+      EXPECT_FALSE(status.ok()) << "attempt " << attempt;
+      EXPECT_NE(status.message().find(part), std::string::npos) << status;
+    }
+  }
+
+  std::string Manifest() const {
+    std::ifstream current(data() + "/db/CURRENT");
+    std::string name;
+    std::getline(current, name);
+    return data() + "/db/" + name;
+  }
+
+  static std::string ReadFile(const std::string& path) {
+    std::ifstream in(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(in), {}};
+  }
+  static void WriteFile(const std::string& path, const std::string& bytes) {
+    std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
+  }
+
+  std::string dir_;
+};
+
+TEST_F(AppTest, StartsStopsAndStartsAgain) {
+  ASSERT_TRUE(RunOnce().ok());
+  const Status again = RunOnce();
+  EXPECT_TRUE(again.ok()) << again;
+}
+
+// RocksDB takes a chunk that reaches past the end of the MANIFEST for a torn write and opens the
+// list of files before it: an empty log, and no vote.
+TEST_F(AppTest, AFlippedLengthInTheManifestIsRefused) {
+  ASSERT_TRUE(RunOnce().ok());
+  ASSERT_TRUE(RunOnce().ok());
+  const std::string path = Manifest();
+  const std::string whole = ReadFile(path);
+  std::string damaged = whole;
+  // Bytes 4 and 5 of the first chunk are its length, little-endian.
+  damaged[5] = static_cast<char>(damaged[5] | 0x70);
+  WriteFile(path, damaged);
+  ExpectRefused("damaged at offset 0");
+  WriteFile(path, whole);
+  const Status status = RunOnce();
+  EXPECT_TRUE(status.ok()) << status;
+}
+
+TEST_F(AppTest, ADeletedDatabaseIsNotStartedEmpty) {
+  ASSERT_TRUE(RunOnce().ok());
+  fs::rename(data() + "/db", dir_ + "/elsewhere");
+  ExpectRefused("its database (db) is gone");
+  EXPECT_FALSE(fs::exists(data() + "/db"));
+  fs::rename(dir_ + "/elsewhere", data() + "/db");
+  EXPECT_TRUE(RunOnce().ok());
+}
+
+TEST_F(AppTest, ADeletedCurrentIsRefused) {
+  ASSERT_TRUE(RunOnce().ok());
+  const std::string current = ReadFile(data() + "/db/CURRENT");
+  fs::remove(data() + "/db/CURRENT");
+  ExpectRefused("CURRENT");
+  WriteFile(data() + "/db/CURRENT", current);
+  EXPECT_TRUE(RunOnce().ok());
+}
+
+TEST_F(AppTest, AnotherNodesDirectoryIsRefused) {
+  ASSERT_TRUE(RunOnce("n1").ok());
+  ExpectRefused("belongs to", "n2");
+  EXPECT_TRUE(RunOnce("n1").ok());
+}
+
+TEST_F(AppTest, ADirectoryInUseIsRefused) {
+  App first(Options());
+  ASSERT_TRUE(first.Start().ok());
+  ExpectRefused("in use by process");
+  EXPECT_TRUE(first.Stop().ok());
+}
+
+TEST_F(AppTest, APortInUseIsRefusedAndNamed) {
+  ASSERT_TRUE(RunOnce().ok());
+  ServerOptions options = Options();
+  const int fd = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(options.listen_client_urls[0].port);
+  ASSERT_EQ(bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  ASSERT_EQ(listen(fd, 1), 0);
+  App app(options);
+  const Status status = app.Start();
+  close(fd);
+  EXPECT_EQ(status.code(), Code::kUnavailable);
+  EXPECT_NE(status.message().find(options.listen_client_urls[0].HostPort()), std::string::npos);
+}
+
+}  // namespace
+}  // namespace raftkv::server
