@@ -12,7 +12,7 @@ import time
 import pytest
 from harness.workload import Workload
 
-_SEEDS = [int(os.environ["RAFTKV_SEED"])] if "RAFTKV_SEED" in os.environ else [1, 2, 3, 4]
+_SEEDS = [int(os.environ["RAFTKV_SEED"])] if "RAFTKV_SEED" in os.environ else [1, 2, 3, 4, 5, 6]
 _ROUNDS = int(os.environ.get("RAFTKV_ROUNDS", 6))
 
 # Every seed goes through each of these, in an order of its own.

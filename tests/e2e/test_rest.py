@@ -85,6 +85,15 @@ def test_values_are_bytes(cluster, node, prefix, value):
     assert node.client.get(prefix + b"k") == value
 
 
+def test_no_body_is_an_empty_value(node, prefix):
+    """curl -X POST without -d sends neither a length nor a body: that is an empty one (RFC 9112,
+    6.3), not one to wait for."""
+    path = key_path(prefix + b"k")
+    assert curl(node, "POST", path, timeout_s=3).status == 201
+    assert curl(node, "GET", path).body == b""
+    assert curl(node, "PUT", path, timeout_s=3).status == 200
+
+
 def test_curls_default_content_type_is_bytes_too(node, prefix):
     """curl -d says it sends a form. It does not."""
     path = key_path(prefix + b"k")
@@ -233,7 +242,7 @@ def test_head_and_wrong_methods(node, prefix):
     assert head.status == 200 and head.body == b""
     assert head.headers["x-raftkv-version"] == "1"
     for method in ("PATCH", "OPTIONS"):
-        assert curl(node, method, path).status in (404, 405, 501)
+        assert curl(node, method, path, b"x").status in (404, 405, 501)
     assert node.client.get(prefix + b"k") == b"v"
 
 
