@@ -5,6 +5,7 @@ import time
 
 import pytest
 from harness.client import Client, RpcFailed, grpc
+from harness.http import call, key_path
 from harness.wait import wait_until
 
 # What a request that finds no quorum may be told: it waited in vain.
@@ -362,6 +363,35 @@ def test_majority_lost_and_back(three):
     down[1].start()
     three.wait_ready()
     three.assert_same_contents()
+
+
+@pytest.mark.raftkv_only
+def test_errors_say_whether_a_write_may_still_apply(three):
+    """A client without a session may only retry what was certainly not applied."""
+    leader = three.leader()
+    for node in three.others(leader):
+        node.kill()
+    replies = {}
+
+    def put(key):
+        replies[key] = call(leader, "POST", key_path(key), b"v", timeout_s=12)
+
+    # The first gets into the leader's log before it notices that it is alone; the second finds no
+    # leader and goes nowhere.
+    threads = [threading.Thread(target=put, args=(key,)) for key in (b"in the log", b"nowhere")]
+    threads[0].start()
+    wait_until(lambda: leader.status().leader == 0, "it notices")
+    threads[1].start()
+    for thread in threads:
+        thread.join()
+    assert all(reply.status == 503 for reply in replies.values()), replies
+    assert replies[b"nowhere"].error_code == "unavailable"
+    assert replies[b"in the log"].error_code == "outcome_unknown"
+    # And indeed: with one other node back only the longer log can lead, so the write applies.
+    three.others(leader)[0].start()
+    three.wait_ready()
+    assert leader.client.get(b"in the log") == b"v"
+    assert leader.client.get(b"nowhere") is None
 
 
 @pytest.mark.raftkv_only
