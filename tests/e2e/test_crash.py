@@ -16,14 +16,40 @@ _SEEDS = [int(os.environ["RAFTKV_SEED"])] if "RAFTKV_SEED" in os.environ else [1
 _ROUNDS = int(os.environ.get("RAFTKV_ROUNDS", 6))
 
 # Every seed goes through each of these, in an order of its own.
-_FAULTS = ("one", "leader", "majority", "all", "all", "twice")
+_FAULTS = ("one", "leader", "majority", "all", "twice", "overtaken")
 
 
-def victims(fault, cluster, rng):
+def break_and_mend(fault, cluster, workload, rng):
+    """Kills nodes and starts them again, in one of the ways in which that can go."""
+    if fault == "overtaken":
+        # The leader goes on alone, then dies; the others go on without what it alone has.
+        leader = cluster.leader()
+        rest = cluster.others(leader)
+        for node in rest:
+            node.kill()
+        time.sleep(rng.uniform(0, 0.2))
+        leader.kill()
+        for node in rest:
+            node.start()
+        workload.wait_acked(rng.randint(20, 100))
+        leader.start()
+        return
     if fault == "leader":
-        return [cluster.agreed_leader() or rng.choice(cluster.nodes)]
-    count = {"one": 1, "twice": 1, "majority": 2, "all": 3}[fault]
-    return rng.sample(cluster.nodes, count)
+        down = [cluster.agreed_leader() or rng.choice(cluster.nodes)]
+    else:
+        down = rng.sample(cluster.nodes, {"one": 1, "twice": 1, "majority": 2, "all": 3}[fault])
+    for node in down:
+        node.kill()
+    if len(down) == 1:
+        workload.wait_acked(rng.randint(20, 200))  # the majority goes on
+    rng.shuffle(down)
+    for node in down:
+        node.start()
+    if fault == "twice":
+        # Once more while it starts or catches up, wherever it then is.
+        time.sleep(rng.uniform(0, 0.25))
+        down[0].kill()
+        down[0].start()
 
 
 def crash_round(cluster, fault, rng, number):
@@ -31,20 +57,7 @@ def crash_round(cluster, fault, rng, number):
     workload = Workload(cluster, rng.randint(0, 1 << 32), prefix=b"round%d" % number).start()
     try:
         workload.wait_acked(rng.randint(50, 400))
-        down = victims(fault, cluster, rng)
-        for node in down:
-            node.kill()
-        if fault in ("one", "leader", "twice"):
-            workload.wait_acked(rng.randint(20, 200))  # the majority goes on
-        rng.shuffle(down)
-        for node in down:
-            node.start()
-        if fault == "twice":
-            # Once more while it starts or catches up, wherever it then is: the one place here
-            # where time passes without anything being waited for.
-            time.sleep(rng.uniform(0, 0.25))
-            down[0].kill()
-            down[0].start()
+        break_and_mend(fault, cluster, workload, rng)
         cluster.wait_ready()
         workload.wait_acked(rng.randint(50, 200))
         workload.stop()
