@@ -26,7 +26,7 @@ std::string Where(const std::string& db_path, const WalFileScan& scan) {
 bool IsUnused(const WalFileScan& scan) {
   if (scan.report.writes > 0 || scan.intact_offset) return false;
   const uint64_t rest = scan.report.bytes - scan.report.valid_bytes;
-  return scan.damage.empty() || scan.zero_tail || rest < kChunkHeaderBytes + kBatchHeaderBytes;
+  return scan.damage.empty() || scan.zero_tail || rest <= kChunkHeaderBytes + kBatchHeaderBytes;
 }
 
 // The verdict on the file at `at`, the oldest with damage.

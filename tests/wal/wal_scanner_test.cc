@@ -103,7 +103,7 @@ class WalScannerTest : public ::testing::Test {
     return count;
   }
 
-  TempDir dir_;
+  TempDir dir_{TempDir::kMemory};
   std::string db_ = dir_.Sub("db");
   std::vector<RecordPlace> places_;
   std::vector<std::string> wals_;
@@ -308,8 +308,9 @@ TEST_F(WalScannerTest, AnUnusedFileMayFollowATornOneAndAWrittenOneMayNot) {
     return out + "\x01" + data;
   };
   const std::string no_updates = as_chunk(payload);
-  for (const std::string& unused : {std::string(), std::string(5000, '\0'), no_updates,
-                                    no_updates.substr(0, 9), no_updates + std::string(40, '\0')}) {
+  for (const std::string& unused :
+       {std::string(), std::string(5000, '\0'), no_updates, no_updates.substr(0, 9),
+        no_updates + std::string(40, '\0'), no_updates.substr(0, 9) + std::string(10, '\0')}) {
     WriteFileBytes(next, unused);
     const auto scan = ScanWalFiles(db_);
     ASSERT_TRUE(scan.ok()) << unused.size() << ": " << scan.status();

@@ -19,8 +19,11 @@ namespace raftkv::wal {
 
 namespace fs = std::filesystem;
 
-TempDir::TempDir() {
-  std::string pattern = (fs::temp_directory_path() / "raftkv_wal_test.XXXXXX").string();
+TempDir::TempDir(Where where) {
+  const fs::path memory = "/dev/shm";
+  const fs::path parent =
+      where == kMemory && access(memory.c_str(), W_OK) == 0 ? memory : fs::temp_directory_path();
+  std::string pattern = (parent / "raftkv_wal_test.XXXXXX").string();
   RAFTKV_CHECK(mkdtemp(pattern.data()) != nullptr, "cannot make a temporary directory");
   path_ = pattern;
 }
