@@ -49,9 +49,17 @@ Status CheckLooksLikeDatabase(const std::string& path) {
   return Status::Ok();
 }
 
+// A file that is not there is damage; one that can't be read or locked is for the operator to fix.
+bool IsAccessProblem(const rocksdb::Status& status) {
+  return status.IsIOError() && !status.IsPathNotFound();
+}
+
 Status CheckFamilies(const EngineOptions& options, const rocksdb::DBOptions& db_options) {
   std::vector<std::string> found;
   const rocksdb::Status listed = rocksdb::DB::ListColumnFamilies(db_options, options.path, &found);
+  if (IsAccessProblem(listed)) {
+    return FromRocksDb(listed, "reading the manifest of the database " + options.path);
+  }
   if (!listed.ok()) {
     return Status(Code::kCorruption, "cannot read the manifest of the database " + options.path +
                                          ": " + listed.ToString() + "; " + kDamagedAdvice);
@@ -69,7 +77,7 @@ Status CheckFamilies(const EngineOptions& options, const rocksdb::DBOptions& db_
 }
 
 Status OpenFailed(const std::string& path, const rocksdb::Status& status) {
-  if (status.IsIOError()) return FromRocksDb(status, "opening the database " + path);
+  if (IsAccessProblem(status)) return FromRocksDb(status, "opening the database " + path);
   return Status(Code::kCorruption, "cannot open the database " + path + ": " + status.ToString() +
                                        "; " + kDamagedAdvice);
 }
@@ -106,6 +114,11 @@ Status Engine::Bootstrap(const EngineOptions& options, const NodeIdentity& ident
   std::error_code error;
   if (fs::exists(options.path, error)) {
     return Status(Code::kAlreadyExists, options.path + " exists: it is opened, not made anew");
+  }
+  const fs::path parent = fs::path(options.path).parent_path();
+  if (!parent.empty() && !fs::is_directory(parent, error)) {
+    return Status(Code::kIoError,
+                  "there is no directory " + parent.string() + " to make the database in");
   }
   EngineOptions building = options;
   building.path = options.path + ".bootstrap";

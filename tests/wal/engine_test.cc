@@ -121,6 +121,26 @@ TEST(Engine, WithoutItsCurrentOrManifestItIsRefusedOnEveryTry) {
   }
 }
 
+TEST(Engine, AMissingTableIsRefusedOnEveryTry) {
+  TempDir dir;
+  const std::string path = dir.Sub("db");
+  ASSERT_TRUE(BootstrapNode(path).ok());
+  for (const auto& entry : fs::directory_iterator(path)) {
+    if (entry.path().extension() == ".sst") fs::remove(entry.path());
+  }
+  ExpectRefused(path, Code::kCorruption, "restore it from a backup");
+}
+
+// Someone has it open: nothing is wrong with the data.
+TEST(Engine, ADatabaseThatIsOpenIsNotCalledDamaged) {
+  TempDir dir;
+  const std::string path = dir.Sub("db");
+  ASSERT_TRUE(BootstrapNode(path).ok());
+  const auto engine = Engine::Open(TestOptions(path));
+  ASSERT_TRUE(engine.ok());
+  ExpectRefused(path, Code::kIoError, "LOCK");
+}
+
 TEST(Engine, ADamagedManifestIsRefusedOnEveryTry) {
   TempDir dir;
   const std::string path = dir.Sub("db");
