@@ -92,8 +92,9 @@ struct Output {
   std::optional<ApplyTask> apply;
   std::vector<ReadReady> reads;
   std::vector<ReadToken> failed_reads;  // no answer will come; nothing was read: ask again
-  std::vector<LogPosition> dropped;     // own proposals overwritten: definitely not applied
-  std::optional<RoleChange> role;       // role, term or known leader changed
+  // Proposals of this node's that can't be committed any more: definitely not applied, anywhere.
+  std::vector<LogPosition> dropped;
+  std::optional<RoleChange> role;  // role, term or known leader changed
 };
 
 // A follower's standing as its leader sees it, for status pages.
@@ -219,7 +220,9 @@ class Core {
   void AppendAsLeader(EntryKind kind, Payload payload);
   void AdvanceCommit();
   std::span<Entry> SkipCommitted(AppendRequest& request) const;
-  void ReportDropped(const std::vector<Entry>& removed);
+  void RememberOverwritten(const std::vector<Entry>& removed);
+  void CommitTo(Index index);
+  bool WillNeverCommit(LogPosition position) const;
   void Handle(NodeId from, Term term, AppendRequest& request);
   void Handle(NodeId from, Term term, AppendResponse& response);
   void Handle(NodeId from, Term term, Heartbeat& heartbeat);
@@ -264,7 +267,11 @@ class Core {
   uint32_t transfer_elapsed_ = 0;
   LeaderReads leader_reads_;
 
-  std::vector<Term> led_terms_;  // terms this process has led whose entries may be uncommitted
+  // Terms this process has led whose entries may be uncommitted, and those of the entries that were
+  // replaced here. That alone settles nothing: another node may still hold such an entry, be
+  // elected and commit it (as in the paper's figure 8), and then it comes back.
+  std::vector<Term> led_terms_;
+  std::vector<LogPosition> overwritten_;
 
   FollowerReads follower_reads_;
   ReadToken last_read_token_ = 0;

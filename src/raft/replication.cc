@@ -14,6 +14,11 @@ namespace {
 // while a whole window is read.
 constexpr int kDiskReadsMax = 2;
 
+template <typename T>
+bool Contains(const std::vector<T>& values, const T& value) {
+  return std::find(values.begin(), values.end(), value) != values.end();
+}
+
 }  // namespace
 
 // --- The leader -------------------------------------------------------------------------------
@@ -129,7 +134,7 @@ void Core::AdvanceCommit() {
   for (Index i = std::max(log_.commit() + 1, term_start_); i <= stored; ++i) {
     uncommitted_bytes_ -= EntryBytes(log_.At(i));
   }
-  log_.CommitTo(stored);
+  CommitTo(stored);
   replicate_ = true;  // followers apply it when they are told
 }
 
@@ -149,8 +154,8 @@ void Core::Handle(NodeId from, Term, AppendRequest& request) {
   // Up to here our log equals the leader's. What follows may be left from other terms: it is
   // neither committed by this message nor acknowledged.
   response.match = request.previous.index + entries.size();
-  ReportDropped(log_.Merge(entries));
-  log_.CommitTo(std::min(request.commit, response.match));
+  RememberOverwritten(log_.Merge(entries));
+  CommitTo(std::min(request.commit, response.match));
   Promise(from, response, response.match);
 }
 
@@ -175,18 +180,37 @@ std::span<Entry> Core::SkipCommitted(AppendRequest& request) const {
   return entries;
 }
 
-void Core::ReportDropped(const std::vector<Entry>& removed) {
+void Core::RememberOverwritten(const std::vector<Entry>& removed) {
   for (const Entry& entry : removed) {
-    const bool proposed_here =
-        std::find(led_terms_.begin(), led_terms_.end(), entry.term) != led_terms_.end();
-    if (proposed_here && entry.kind == EntryKind::kCommand) dropped_.push_back(entry.position());
+    const LogPosition position = entry.position();
+    if (entry.kind == EntryKind::kCommand && Contains(led_terms_, entry.term) &&
+        !Contains(overwritten_, position)) {
+      overwritten_.push_back(position);
+    }
   }
+}
+
+void Core::CommitTo(Index index) {
+  if (index <= log_.commit()) return;
+  log_.CommitTo(index);
+  std::erase_if(overwritten_, [this](LogPosition position) {
+    const bool is_committed = position.index <= log_.commit() && log_.Contains(position);
+    const bool is_dropped = !is_committed && WillNeverCommit(position);
+    if (is_dropped) dropped_.push_back(position);
+    return is_committed || is_dropped;
+  });
+}
+
+// Its place is taken for good, or an entry of a later term is committed before it: terms never
+// decrease along a log.
+bool Core::WillNeverCommit(LogPosition position) const {
+  return position.index <= log_.commit() || position.term < log_.TermAt(log_.commit());
 }
 
 void Core::Handle(NodeId from, Term, Heartbeat& heartbeat) {
   Follow(from);
   // The leader sends no more than we have acknowledged, so that the entries are there and equal.
-  log_.CommitTo(heartbeat.commit);
+  CommitTo(heartbeat.commit);
   Send(from, HeartbeatResponse{heartbeat.read_round});
 }
 

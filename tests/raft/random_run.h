@@ -41,9 +41,11 @@ class RandomRun {
     uint64_t drop = 0;
     uint64_t duplicate = 0;
     uint64_t reorder = 0;
+    uint64_t hold = 0;          // messages that arrive much later, if at all
     uint64_t delay_output = 0;  // inputs after which the output is left for later
     uint64_t crash = 0;         // weights, like those of the other actions
     uint64_t partition = 0;
+    uint64_t upheaval = 0;
   };
 
   void ChooseWeather();
@@ -56,6 +58,7 @@ class RandomRun {
   void Read(SimNode& node);
   void CrashOrStart(SimNode& node);
   void ChangePartition();
+  void Upheaval(SimNode& node);
 
   void AfterInput(SimNode& node);
   void Collect(SimNode& node);
@@ -81,6 +84,7 @@ class RandomRun {
   std::vector<Index> flushed_;  // the state machines' durable positions, by node
   std::unique_ptr<SafetyChecker> checker_;
   std::vector<Message> network_;
+  std::vector<Message> held_;
   std::set<std::pair<NodeId, NodeId>> cut_;
   bool calm_ = false;
   uint64_t last_payload_ = 0;

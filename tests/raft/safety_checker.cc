@@ -106,6 +106,7 @@ void SafetyChecker::OnOutput(const SimNode& node, const Output& output) {
     Require(proposal != proposals_.end() && proposal->second == node.id(), node,
             "dropped what it did not propose, " + Str(position));
     Require(dropped_.insert(position).second, node, "dropped " + Str(position) + " twice");
+    undecided_.erase(position);
     Require(position.index > committed() || At(position.index).entry.term != position.term, node,
             "dropped " + Str(position) + ", which is committed");
   }
@@ -162,6 +163,7 @@ void SafetyChecker::OnApplied(const SimNode& node, const std::vector<Entry>& ent
 void SafetyChecker::OnCrash(const SimNode& node) {
   seen_.erase(node.id());
   std::erase_if(reads_, [&](const auto& read) { return read.first.first == node.id(); });
+  std::erase_if(undecided_, [&](const auto& proposal) { return proposal.second == node.id(); });
   OnDiskChange();
 }
 
@@ -176,9 +178,9 @@ void SafetyChecker::OnStart(const SimNode& node) {
 void SafetyChecker::OnProposed(const SimNode& node, LogPosition first,
                                const std::vector<Payload>& payloads) {
   for (size_t i = 0; i < payloads.size(); ++i) {
-    proposals_[{first.index + i, first.term}] = node.id();
-    Require(node.core().log().Contains({first.index + i, first.term}), node,
-            "a proposal is not in the log");
+    const LogPosition position{first.index + i, first.term};
+    proposals_[position] = undecided_[position] = node.id();
+    Require(node.core().log().Contains(position), node, "a proposal is not in the log");
   }
 }
 
@@ -199,6 +201,15 @@ void SafetyChecker::AnswerRead(const SimNode& node, ReadToken token, const Index
     ++reads_served_;
   }
   reads_.erase(read);
+}
+
+void SafetyChecker::CheckAllIsSettled() const {
+  if (!reads_.empty()) throw SafetyViolation("a read was never answered");
+  for (const auto& [position, node] : undecided_) {
+    if (position.index <= committed() && At(position.index).entry.term == position.term) continue;
+    throw SafetyViolation("node " + std::to_string(node.value()) +
+                          " never learns that its proposal is lost, " + Str(position));
+  }
 }
 
 }  // namespace raftkv::raft

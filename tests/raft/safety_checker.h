@@ -45,11 +45,13 @@ class SafetyChecker {
   void OnProposed(const SimNode& node, LogPosition first, const std::vector<Payload>& payloads);
   void OnReadAsked(const SimNode& node, ReadToken token);
 
+  // To be called when the cluster has come to rest: every question must have been answered, and
+  // every proposal be committed or reported as dropped, unless who asked or proposed has crashed.
+  void CheckAllIsSettled() const;
+
   // The highest index that was ever committed.
   Index committed() const { return start_.index + committed_.size(); }
-  // Reads asked for and not answered, on nodes that have not crashed since.
-  size_t pending_reads() const { return reads_.size(); }
-  // Proposals that were made, for the run to show that it did something.
+  // For the run to show that it did something.
   size_t proposed() const { return proposals_.size(); }
   size_t reads_served() const { return reads_served_; }
   size_t dropped() const { return dropped_.size(); }
@@ -92,6 +94,7 @@ class SafetyChecker {
   std::map<NodeId, Seen> seen_;                      // of nodes that are up
   std::map<std::pair<NodeId, ReadToken>, Index> reads_;
   std::map<LogPosition, NodeId> proposals_;
+  std::map<LogPosition, NodeId> undecided_;  // not known to be dropped, by nodes that are still up
   std::set<LogPosition> dropped_;
   size_t reads_served_ = 0;
 };

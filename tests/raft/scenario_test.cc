@@ -56,6 +56,21 @@ std::string Replay(std::istream& in) {
   return replayed + (in_output && output.empty() ? "ok\n" : output);
 }
 
+std::string FirstDifference(const std::string& expected, const std::string& actual) {
+  std::istringstream a(expected);
+  std::istringstream b(actual);
+  std::string line_a;
+  std::string line_b;
+  for (int number = 1;; ++number) {
+    const bool more_a = static_cast<bool>(std::getline(a, line_a));
+    const bool more_b = static_cast<bool>(std::getline(b, line_b));
+    if (!more_a && !more_b) return ": no difference\n";
+    if (more_a && more_b && line_a == line_b) continue;
+    return ":" + std::to_string(number) + "\n  expected: " + (more_a ? line_a : "the end") +
+           "\n  actual:   " + (more_b ? line_b : "the end") + "\n";
+  }
+}
+
 TEST_P(ScenarioTest, PrintsWhatIsExpected) {
   const fs::path path = Directory() / (GetParam() + ".txt");
   std::stringstream expected;
@@ -66,7 +81,9 @@ TEST_P(ScenarioTest, PrintsWhatIsExpected) {
     return;
   }
   EXPECT_EQ(actual.find("\nerror:"), std::string::npos) << "a command failed";
-  EXPECT_EQ(actual, expected.str()) << "replay with RAFTKV_REWRITE=1 to accept";
+  EXPECT_TRUE(actual == expected.str())
+      << path.string() << FirstDifference(expected.str(), actual)
+      << "To see all of it, run with RAFTKV_REWRITE=1 and look at the difference.";
 }
 
 INSTANTIATE_TEST_SUITE_P(Files, ScenarioTest, testing::ValuesIn(Files()),
