@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "store/mvcc.h"
+#include "store/kv_kinds.h"
 
 namespace raftkv::store {
 namespace {

@@ -48,17 +48,11 @@
 #include "common/status.h"
 #include "common/types.h"
 #include "store/applied_record.h"
+#include "store/kv_kinds.h"
 
 namespace raftkv::store {
 
 inline constexpr uint8_t kRecordVersion = 1;
-
-inline constexpr char kAppliedKind = 'a';
-inline constexpr char kDataKind = 'd';
-inline constexpr char kMemberKind = 'm';
-inline constexpr char kRevisionKind = 'r';
-inline constexpr char kSessionKind = 's';
-inline constexpr char kSessionTimeKind = 'x';
 
 // When a version was written: the store's revision, and the place within the transaction.
 struct Revision {
