@@ -159,6 +159,7 @@ rocksdb::ColumnFamilyOptions KvFamilyOptions(const EngineOptions& options,
   // version would make this replica differ from the others.
   family.prefix_extractor.reset(NewKvPrefixTransform());
   family.memtable_prefix_bloom_size_ratio = 0.05;
+  family.memtable_insert_with_hint_prefix_extractor.reset(NewKvInsertHintTransform());
   table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
   table.whole_key_filtering = false;
   family.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));

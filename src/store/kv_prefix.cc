@@ -35,8 +35,19 @@ class KvPrefixTransform : public rocksdb::SliceTransform {
   }
 };
 
+class KvInsertHintTransform : public rocksdb::SliceTransform {
+ public:
+  const char* Name() const override { return "raftkv.KvInsertHint.1"; }
+  rocksdb::Slice Transform(const rocksdb::Slice& key) const override { return {key.data(), 1}; }
+  bool InDomain(const rocksdb::Slice& key) const override {
+    return !key.empty() && key[0] == kRevisionKind;
+  }
+};
+
 }  // namespace
 
 const rocksdb::SliceTransform* NewKvPrefixTransform() { return new KvPrefixTransform(); }
+
+const rocksdb::SliceTransform* NewKvInsertHintTransform() { return new KvInsertHintTransform(); }
 
 }  // namespace raftkv::store

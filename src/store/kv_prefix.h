@@ -12,7 +12,12 @@ namespace raftkv::store {
 // Nothing depends on it but speed: scans ask for total order, reads of one key check what they
 // find, and a database written with it opens without it (ldb does).
 //
-// The extractor itself; kept alive by the options that hold it.
+// A new extractor, for the options to own.
 const rocksdb::SliceTransform* NewKvPrefixTransform();
+
+// Which keys come in ascending order: the revision index. A memtable then starts its search for the
+// next one's place where it put the last (memtable_insert_with_hint_prefix_extractor) and finds it
+// at once; as half of all keys written are of this kind, that is a good part of applying a put.
+const rocksdb::SliceTransform* NewKvInsertHintTransform();
 
 }  // namespace raftkv::store

@@ -11,19 +11,6 @@
 #include "store/mvcc.h"
 
 namespace raftkv::store {
-namespace {
-
-EngineOptions Options(const std::string& path) {
-  EngineOptions options;
-  options.path = path;
-  options.block_cache_bytes = 8 << 20;
-  options.kv_memtable_bytes = 4 << 20;
-  options.log_memtable_bytes = 1 << 20;
-  return options;
-}
-
-}  // namespace
-
 TempDir::TempDir() {
   std::string name = (std::filesystem::temp_directory_path() / "raftkv-store-XXXXXX").string();
   RAFTKV_CHECK(mkdtemp(name.data()) != nullptr, "mkdtemp " + name);
@@ -44,18 +31,19 @@ Entry MakeEntry(Index index, CommandType type, const google::protobuf::MessageLi
           std::make_shared<const std::string>(std::move(payload))};
 }
 
-TestNode::TestNode(const KvStoreOptions& options) : options_(options) {
+TestNode::TestNode(const KvStoreOptions& options, AdjustEngine adjust)
+    : options_(options), adjust_(adjust) {
   NodeIdentity identity;
   identity.cluster = ClusterId(1);
   identity.node = NodeId(1);
   identity.node_name = "n1";
-  const Status status = Engine::Bootstrap(Options(dir_.path() + "/db"), identity, {});
+  const Status status = Engine::Bootstrap(OpenOptions(), identity, {});
   RAFTKV_CHECK(status.ok(), status.ToString());
   MustOpen();
 }
 
 Status TestNode::TryOpen() {
-  auto engine = Engine::Open(Options(dir_.path() + "/db"));
+  auto engine = Engine::Open(OpenOptions());
   if (!engine.ok()) return engine.status();
   engine_ = std::move(engine).value();
   auto store = KvStore::Open(engine_.get(), options_);
@@ -65,6 +53,15 @@ Status TestNode::TryOpen() {
   }
   store_ = std::move(store).value();
   return Status::Ok();
+}
+
+EngineOptions TestNode::OpenOptions() const {
+  EngineOptions options;
+  options.path = dir_.path() + "/db";
+  options.block_cache_bytes = 8 << 20;
+  options.kv_memtable_bytes = 4 << 20;
+  options.log_memtable_bytes = 1 << 20;
+  return adjust_ == nullptr ? options : adjust_(options);
 }
 
 void TestNode::MustOpen() {

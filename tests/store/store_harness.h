@@ -39,7 +39,9 @@ Entry MakeEntry(Index index, CommandType type, const google::protobuf::MessageLi
 // replay what was not flushed.
 class TestNode {
  public:
-  explicit TestNode(const KvStoreOptions& options = {});
+  // `adjust` may change how the engine is opened, every time.
+  using AdjustEngine = EngineOptions (*)(EngineOptions);
+  explicit TestNode(const KvStoreOptions& options = {}, AdjustEngine adjust = nullptr);
 
   KvStore& store() { return *store_; }
   Engine& engine() { return *engine_; }
@@ -85,9 +87,11 @@ class TestNode {
 
  private:
   void MustOpen();
+  EngineOptions OpenOptions() const;
 
   TempDir dir_;
   KvStoreOptions options_;
+  AdjustEngine adjust_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<KvStore> store_;
   std::vector<Entry> log_;
