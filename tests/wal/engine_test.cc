@@ -274,6 +274,25 @@ TEST(Engine, OpensWithoutOurOptions) {
   delete raw;
 }
 
+// Guards that others stand in front of: no test of behaviour would miss them.
+TEST(Engine, OptionsThatKeepTheDataSafeAreAsDocumented) {
+  store::EngineOptions options = TestOptions("unused");
+  const rocksdb::DBOptions clean = store::DatabaseOptions(options);
+  EXPECT_FALSE(clean.create_if_missing);
+  EXPECT_FALSE(clean.create_missing_column_families);
+  EXPECT_FALSE(clean.avoid_flush_during_recovery);
+  EXPECT_TRUE(clean.avoid_flush_during_shutdown);
+  EXPECT_FALSE(clean.atomic_flush);
+  EXPECT_EQ(clean.recycle_log_file_num, 0u);
+  EXPECT_FALSE(clean.track_and_verify_wals_in_manifest);
+  EXPECT_TRUE(clean.paranoid_checks);
+  EXPECT_EQ(clean.max_bgerror_resume_count, 0);
+  EXPECT_EQ(clean.wal_recovery_mode, rocksdb::WALRecoveryMode::kAbsoluteConsistency);
+  options.wal_recovery = store::WalRecovery::kTornTail;
+  EXPECT_EQ(store::DatabaseOptions(options).wal_recovery_mode,
+            rocksdb::WALRecoveryMode::kPointInTimeRecovery);
+}
+
 TEST(Engine, TheLibraryHasTheCompressionsWeUse) {
   const auto supported = rocksdb::GetSupportedCompressions();
   for (const auto wanted : {rocksdb::kLZ4Compression, rocksdb::kZSTD}) {
