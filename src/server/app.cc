@@ -109,7 +109,8 @@ Status App::OpenDirectory() {
 Status App::CheckIdentity() const {
   const store::NodeIdentity& found = engine_->identity();
   if (found.node == options_.id && found.cluster == options_.cluster_id) return Status::Ok();
-  const bool same_node = found.node == options_.id;
+  // Ids follow from the token too, so another cluster's node of the same name has another id.
+  const bool same_node = found.node == options_.id || found.node_name == options_.name;
   return {Code::kFailedPrecondition,
           options_.data_dir + " belongs to " +
               (same_node ? "another cluster" : "node '" + found.node_name + "'") +

@@ -18,6 +18,10 @@ uint64_t RandomRequestIdBase() {
 
 }  // namespace
 
+Status ErrEmptySessionClient() {
+  return {Code::kInvalidArgument, "raftkv: the session's client id is empty"};
+}
+
 Backend::Backend(const ServerOptions& options, store::Engine* engine, store::KvStore* store,
                  store::ApplyLoop* apply_loop, RaftLoop* raft_loop, ReaderPool* readers)
     : options_(options),

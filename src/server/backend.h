@@ -23,6 +23,10 @@ namespace raftkv::server {
 template <typename Response>
 using Done = std::function<void(Status, Response&&)>;
 
+// A request that names a session, but with an empty client id: taken for one without a session it
+// would lose the protection it asked for.
+Status ErrEmptySessionClient();
+
 // Thread-safe; nothing here blocks.
 class Backend {
  public:

@@ -6,6 +6,7 @@
 #include <charconv>
 
 #include "server/unary_call.h"
+#include "store/kv_errors.h"
 
 namespace raftkv::server {
 namespace {
@@ -29,6 +30,7 @@ Status ReadSession(const grpc::ServerContext& context, store::SessionRef* sessio
     if (error != std::errc() || end != last) session->sequence = 0;
   }
   session->client.assign(client->second.data(), client->second.size());
+  if (session->client.empty()) return ErrEmptySessionClient();
   return store::ValidateSession(*session);
 }
 

@@ -118,6 +118,7 @@ StatusOr<store::SessionRef> ReadSession(const httplib::Request& request) {
   store::SessionRef session;
   if (!request.has_header("X-Raftkv-Client")) return session;
   session.client = request.get_header_value("X-Raftkv-Client");
+  if (session.client.empty()) return ErrEmptySessionClient();
   const std::string sequence = request.get_header_value("X-Raftkv-Sequence");
   const char* last = sequence.data() + sequence.size();
   const auto [end, error] = std::from_chars(sequence.data(), last, session.sequence);
@@ -290,7 +291,10 @@ void KeyHandlers::Write(const httplib::Request& request, httplib::Response& resp
   if (!key.ok()) return SendError(response, key.status());
   std::string value;
   bool too_large = false;
-  if (content != nullptr) {
+  // Neither header means no body (RFC 9112, 6.3); the library would wait for one.
+  const bool has_body =
+      request.has_header("Content-Length") || request.has_header("Transfer-Encoding");
+  if (content != nullptr && has_body) {
     (*content)([&](const char* data, size_t size) {
       too_large = too_large || value.size() + size > body_max_;
       if (!too_large) value.append(data, size);

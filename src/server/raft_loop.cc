@@ -22,6 +22,9 @@ uint64_t WallClockMs() {
       .count();
 }
 
+// etcd's text for clients that match on it, with the code that says that the write may yet apply.
+Status Unknown(const Status& status) { return {Code::kOutcomeUnknown, status.message()}; }
+
 template <typename Queue>
 void MoveAll(Queue* from, Queue* to) {
   to->insert(to->end(), std::make_move_iterator(from->begin()),
@@ -340,7 +343,7 @@ void RaftLoop::ExpireRequests(Clock::time_point now) {
   // Deadlines grow along the deque: the timeout is one for all.
   for (Proposed& proposed : proposed_) {
     if (proposed.deadline > now) break;
-    FailWrite(proposed.done, store::ErrTimeout());
+    FailWrite(proposed.done, Unknown(store::ErrTimeout()));
   }
   while (!proposed_.empty() && !proposed_.front().done) proposed_.pop_front();
   for (auto it = forwarded_.begin(); it != forwarded_.end();) {
@@ -348,9 +351,9 @@ void RaftLoop::ExpireRequests(Clock::time_point now) {
       ++it;
       continue;
     }
-    FailWrite(it->second.done, it->second.leader == core_->leader()
-                                   ? store::ErrTimeout()
-                                   : store::ErrTimeoutLeaderFail());
+    FailWrite(it->second.done,
+              Unknown(it->second.leader == core_->leader() ? store::ErrTimeout()
+                                                           : store::ErrTimeoutLeaderFail()));
     it = forwarded_.erase(it);
   }
   std::erase_if(waiting_writes_, [&](WriteRequest& request) {
@@ -478,9 +481,10 @@ void RaftLoop::PublishStatus() {
 void RaftLoop::FailEverything() {
   MoveAll(&parked_writes_, &waiting_writes_);
   for (WriteRequest& request : waiting_writes_) FailWrite(request.done, store::ErrStopped());
-  const Status unknown(Code::kOutcomeUnknown, store::ErrStopped().message());
-  for (Proposed& proposed : proposed_) FailWrite(proposed.done, unknown);
-  for (auto& [id, forwarded] : forwarded_) FailWrite(forwarded.done, unknown);
+  for (Proposed& proposed : proposed_) FailWrite(proposed.done, Unknown(store::ErrStopped()));
+  for (auto& [id, forwarded] : forwarded_) {
+    FailWrite(forwarded.done, Unknown(store::ErrStopped()));
+  }
   MoveAll(&parked_reads_, &waiting_reads_);
   for (auto& [token, requests] : reads_) MoveAll(&requests, &waiting_reads_);
   for (ReadRequest& request : waiting_reads_) request.ready(store::ErrStopped());
