@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iostream>
+#include <variant>
 
 namespace raftkv::raft {
 namespace {
@@ -42,7 +43,8 @@ void RandomRun::ChooseWeather() {
   weather_.drop = OneOf<uint64_t>(&rng_, {0, 1, 5, 20});
   weather_.duplicate = OneOf<uint64_t>(&rng_, {0, 2, 10});
   weather_.reorder = OneOf<uint64_t>(&rng_, {0, 10, 60});
-  weather_.hold = OneOf<uint64_t>(&rng_, {0, 0, 5});
+  weather_.hold = OneOf<uint64_t>(&rng_, {0, 3, 10});
+  weather_.starve = OneOf<uint64_t>(&rng_, {0, 0, 70});
   weather_.delay_output = OneOf<uint64_t>(&rng_, {0, 0, 50});
   weather_.crash = OneOf<uint64_t>(&rng_, {0, 3, 10});
   weather_.partition = OneOf<uint64_t>(&rng_, {0, 3, 10});
@@ -106,18 +108,23 @@ void RandomRun::ActOnNetwork() {
   if (!rng_.Percent(weather_.duplicate)) {
     network_.erase(network_.begin() + static_cast<ptrdiff_t>(place));
   }
-  if (rng_.Percent(weather_.drop)) return;
-  if (rng_.Percent(weather_.hold)) {
+  const bool is_append = std::holds_alternative<AppendRequest>(message.body);
+  if (rng_.Percent(weather_.drop) || (is_append && rng_.Percent(weather_.starve))) return;
+  // Late answers are what a read of a leader that was replaced could be confirmed by.
+  const bool is_answer = std::holds_alternative<HeartbeatResponse>(message.body);
+  if (rng_.Percent(is_answer ? 4 * weather_.hold : weather_.hold)) {
     held_.push_back(std::move(message));
-    return;
+  } else if (!cut_.contains({message.from, message.to})) {
+    Deliver(std::move(message));
   }
-  if (!held_.empty() && rng_.Percent(weather_.hold)) {
-    const size_t released = rng_.Below(held_.size());
-    std::swap(held_[released], held_.back());
-    Deliver(std::move(held_.back()));
-    held_.pop_back();
-    return;
-  }
+  if (!held_.empty() && rng_.Percent(3)) ReleaseHeld();
+}
+
+// Past any partition: it was under way before.
+void RandomRun::ReleaseHeld() {
+  std::swap(held_[rng_.Below(held_.size())], held_.back());
+  Message message = std::move(held_.back());
+  held_.pop_back();
   Deliver(std::move(message));
 }
 
@@ -138,7 +145,9 @@ void RandomRun::ActOnNode(SimNode& node) {
   } else if (dice < 90) {
     Propose(node);
   } else if (dice < 95) {
-    Read(node);
+    // Whoever believes that it leads is the one that could answer wrongly.
+    SimNode& other = *nodes_[rng_.Below(nodes_.size())];
+    Read(other.up() && other.core().role() == Role::kLeader ? other : node);
   } else if (dice < 98) {
     Collect(node);
   } else if (dice < 99) {
@@ -204,15 +213,24 @@ void RandomRun::ChangePartition() {
   Trace("partition, " + std::to_string(cut_.size()) + " links cut");
 }
 
-// Nobody has heard from a leader for a while (a leader may not have noticed), and `node` is the
-// first to act on it: leaders change faster than they can replicate, as in the paper's figure 8.
+// Nobody has heard from a leader for a while, and `node` is the first to act on it: leaders change
+// faster than they can replicate, as in the paper's figure 8. A leader that is cut off does not
+// notice.
 void RandomRun::Upheaval(SimNode& node) {
   Trace("upheaval");
+  const bool cut_off = weather_.partition > 0 && rng_.Percent(50);
   for (auto& other : nodes_) {
-    if (!other->up() || other->core().role() == Role::kLeader) continue;
-    for (uint32_t i = 0; i < options_.election_ticks; ++i) {
-      other->core().Tick();
-      AfterInput(*other);
+    if (!other->up()) continue;
+    if (other->core().role() != Role::kLeader) {
+      for (uint32_t i = 0; i < options_.election_ticks; ++i) {
+        other->core().Tick();
+        AfterInput(*other);
+      }
+    } else if (cut_off) {
+      for (const auto& third : nodes_) {
+        cut_.insert({other->id(), third->id()});
+        cut_.insert({third->id(), other->id()});
+      }
     }
   }
   node.core().Campaign();
@@ -245,7 +263,7 @@ void RandomRun::Post(const SimNode& node, const std::vector<Message>& messages) 
 
 void RandomRun::Deliver(Message message) {
   SimNode& node = *nodes_[message.to.value() - 1];
-  if (!node.up() || cut_.contains({message.from, message.to})) return;
+  if (!node.up()) return;
   Trace("deliver " + ToString(message));
   node.core().Step(std::move(message));
   AfterInput(node);

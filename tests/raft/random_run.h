@@ -41,7 +41,8 @@ class RandomRun {
     uint64_t drop = 0;
     uint64_t duplicate = 0;
     uint64_t reorder = 0;
-    uint64_t hold = 0;          // messages that arrive much later, if at all
+    uint64_t hold = 0;          // messages that arrive much later
+    uint64_t starve = 0;        // appends lost besides
     uint64_t delay_output = 0;  // inputs after which the output is left for later
     uint64_t crash = 0;         // weights, like those of the other actions
     uint64_t partition = 0;
@@ -67,6 +68,7 @@ class RandomRun {
   void Start(SimNode& node);
   void Post(const SimNode& node, const std::vector<Message>& messages);
   void Deliver(Message message);
+  void ReleaseHeld();
 
   // The faults have stopped: everyone must come to agree within a bounded time.
   void Converge();

@@ -1,7 +1,7 @@
 // Thousands of short runs under random faults. A failure prints the command that repeats it.
 //
 //   RAFTKV_SEED=n   the first seed (default 1; each test takes its own seeds from it)
-//   RAFTKV_RUNS=n   runs a test (default 1000; fewer of one node)
+//   RAFTKV_RUNS=n   runs a test (default 2000; fewer of one node)
 //   RAFTKV_TRACE=1  prints every event
 #include <gtest/gtest.h>
 
@@ -30,7 +30,7 @@ void OnAbort(int) {
       write(STDERR_FILENO, current_run, std::strlen(current_run));
 }
 
-void RunMany(const std::string& test, size_t voters, uint64_t runs_default = 1000) {
+void RunMany(const std::string& test, size_t voters, uint64_t runs_default = 2000) {
   std::signal(SIGABRT, OnAbort);
   const uint64_t first = FromEnvironment("RAFTKV_SEED", 1);
   const uint64_t runs = FromEnvironment("RAFTKV_RUNS", runs_default);
