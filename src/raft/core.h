@@ -10,6 +10,7 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <set>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -55,7 +56,9 @@ struct Options {
 
 // One disk write. The log writer makes all of it durable, in the order given (hard state and
 // entries in the same batch, after removing entries at and above `truncate_from`), then sends
-// `after_sync`, then reports OnAppended(seq). Tasks complete in order; one sync may serve many.
+// `after_sync`, then reports OnAppended(seq). Tasks complete in order; one sync may serve many. A
+// task without entries, hard state and truncate_from writes nothing itself: its messages wait for
+// the tasks before it.
 using AppendSeq = uint64_t;
 struct AppendTask {
   AppendSeq seq = 0;
@@ -271,7 +274,7 @@ class Core {
   // replaced here. That alone settles nothing: another node may still hold such an entry, be
   // elected and commit it (as in the paper's figure 8), and then it comes back.
   std::vector<Term> led_terms_;
-  std::vector<LogPosition> overwritten_;
+  std::set<LogPosition> overwritten_;
 
   FollowerReads follower_reads_;
   ReadToken last_read_token_ = 0;

@@ -56,6 +56,10 @@ void Core::CheckInvariants() const {
                    !membership_.IsVoter(id()),
                "an election timeout was missed");
 
+  for (const LogPosition& position : overwritten_) {
+    RAFTKV_CHECK(!WillNeverCommit(position), "a lost proposal was not reported");
+  }
+
   const bool leads = role_ == Role::kLeader;
   const bool campaigns = role_ == Role::kPreCandidate || role_ == Role::kCandidate;
   RAFTKV_CHECK(leads == (leader_ == id()), "who leads follows itself, and nobody else does");

@@ -14,11 +14,6 @@ namespace {
 // while a whole window is read.
 constexpr int kDiskReadsMax = 2;
 
-template <typename T>
-bool Contains(const std::vector<T>& values, const T& value) {
-  return std::find(values.begin(), values.end(), value) != values.end();
-}
-
 }  // namespace
 
 // --- The leader -------------------------------------------------------------------------------
@@ -182,10 +177,9 @@ std::span<Entry> Core::SkipCommitted(AppendRequest& request) const {
 
 void Core::RememberOverwritten(const std::vector<Entry>& removed) {
   for (const Entry& entry : removed) {
-    const LogPosition position = entry.position();
-    if (entry.kind == EntryKind::kCommand && Contains(led_terms_, entry.term) &&
-        !Contains(overwritten_, position)) {
-      overwritten_.push_back(position);
+    const auto led = std::find(led_terms_.begin(), led_terms_.end(), entry.term);
+    if (entry.kind == EntryKind::kCommand && led != led_terms_.end()) {
+      overwritten_.insert(entry.position());
     }
   }
 }
