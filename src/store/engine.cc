@@ -25,13 +25,6 @@ class BackgroundErrorLog : public rocksdb::EventListener {
   }
 };
 
-// RocksDB would start an info log file in the directory.
-class NoInfoLog : public rocksdb::Logger {
- public:
-  using rocksdb::Logger::Logv;
-  void Logv(const char*, va_list) override {}
-};
-
 const char kDamagedAdvice[] =
     "restore it from a backup, or remove the node's data directory and let the node join anew";
 
@@ -149,7 +142,7 @@ Status Engine::Bootstrap(const EngineOptions& options, const NodeIdentity& ident
 
 StatusOr<std::unique_ptr<Engine>> Engine::Open(const EngineOptions& options) {
   RAFTKV_RETURN_IF_ERROR(CheckLooksLikeDatabase(options.path));
-  rocksdb::DBOptions db_options = DatabaseOptions(options);
+  const rocksdb::DBOptions db_options = DatabaseOptions(options);
   RAFTKV_RETURN_IF_ERROR(CheckFamilies(options, db_options));
   std::unique_ptr<Engine> engine(new Engine);
   engine->path_ = options.path;
@@ -164,8 +157,7 @@ StatusOr<std::unique_ptr<Engine>> Engine::Open(const EngineOptions& options) {
 
 StatusOr<std::unique_ptr<Engine>> Engine::OpenReadOnly(const EngineOptions& options) {
   RAFTKV_RETURN_IF_ERROR(CheckLooksLikeDatabase(options.path));
-  rocksdb::DBOptions db_options = DatabaseOptions(options);
-  db_options.info_log = std::make_shared<NoInfoLog>();
+  const rocksdb::DBOptions db_options = DatabaseOptions(options);
   RAFTKV_RETURN_IF_ERROR(CheckFamilies(options, db_options));
   std::unique_ptr<Engine> engine(new Engine);
   engine->path_ = options.path;
