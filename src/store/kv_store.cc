@@ -12,6 +12,7 @@
 #include "store/mvcc.h"
 #include "store/mvcc_view.h"
 #include "store/range_read.h"
+#include "store/take_view.h"
 #include "store/txn.h"
 #include "store/validate.h"
 
@@ -146,36 +147,26 @@ void KvStore::Publish(const AppliedRecord& applied) {
 StatusOr<etcdserverpb::RangeResponse> KvStore::Range(
     const etcdserverpb::RangeRequest& request) const {
   const KeyRange range = KeyRange::Of(request.key(), request.range_end());
-  for (;;) {
-    ReadBounds bounds{.revision = revision_.load(), .compact_revision = 0};
-    MvccView view = range.single ? MvccView::ForKey(engine_->db(), engine_->kv())
-                                 : MvccView::ForRange(engine_->db(), engine_->kv(), range);
-    bounds.compact_revision = compact_revision_.load();
-    // The store went on and was compacted past our revision since: take a newer one.
-    if (bounds.revision < bounds.compact_revision) continue;
-    etcdserverpb::RangeResponse response;
-    RAFTKV_RETURN_IF_ERROR(ReadRange(&view, bounds, request, &response));
-    return response;
-  }
+  auto [view, bounds] = TakeView(revision_, compact_revision_, [&] {
+    return range.single ? MvccView::ForKey(engine_->db(), engine_->kv())
+                        : MvccView::ForRange(engine_->db(), engine_->kv(), range);
+  });
+  etcdserverpb::RangeResponse response;
+  RAFTKV_RETURN_IF_ERROR(ReadRange(&view, bounds, request, &response));
+  return response;
 }
 
 StatusOr<etcdserverpb::TxnResponse> KvStore::ReadOnlyTxn(
     const etcdserverpb::TxnRequest& request) const {
   RAFTKV_CHECK(IsReadOnly(request), "a transaction with writes was not proposed");
-  for (;;) {
-    ReadBounds bounds{.revision = revision_.load(), .compact_revision = 0};
-    MvccView view = MvccView::ForAll(engine_->db(), engine_->kv());
-    bounds.compact_revision = compact_revision_.load();
-    if (bounds.revision < bounds.compact_revision) continue;
-    etcdserverpb::TxnResponse response;
-    RAFTKV_RETURN_IF_ERROR(Transaction(&view, bounds).Run(request, &response));
-    return response;
-  }
+  auto [view, bounds] = TakeView(revision_, compact_revision_,
+                                 [this] { return MvccView::ForAll(engine_->db(), engine_->kv()); });
+  etcdserverpb::TxnResponse response;
+  RAFTKV_RETURN_IF_ERROR(Transaction(&view, bounds).Run(request, &response));
+  return response;
 }
 
-std::vector<etcdserverpb::Member> KvStore::Members() const {
-  return ReadMembers().value();
-}
+std::vector<etcdserverpb::Member> KvStore::Members() const { return ReadMembers().value(); }
 
 StatusOr<std::vector<etcdserverpb::Member>> KvStore::ReadMembers() const {
   const std::string begin(1, kMemberKind);

@@ -75,10 +75,7 @@ class KvStore {
   SessionTable sessions_;
   Compactor compactor_;
 
-  // What readers go by. A read takes its revision from `revision_`, then its iterator, then looks
-  // at `compact_revision_`: the first is published after the data is written, so the iterator has
-  // all of it; the second before the first version below it is removed, so that if the iterator
-  // misses one, the reader knows.
+  // What readers go by; the order of things is in take_view.h.
   std::atomic<int64_t> revision_;
   std::atomic<int64_t> compact_revision_;
   mutable std::mutex mutex_;

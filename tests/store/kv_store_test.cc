@@ -16,6 +16,7 @@
 #include "store/mvcc.h"
 #include "store/session_table.h"
 #include "store/store_harness.h"
+#include "store/take_view.h"
 
 namespace raftkv::store {
 namespace {
@@ -137,6 +138,33 @@ TEST(Crash, DataAndPositionMoveTogetherWhenRocksDbFlushesByItself) {
   ASSERT_EQ(node.CountKind(kDataKind), node.store().applied().position.index.value());
   node.Replay(10);
   EXPECT_EQ(node.LogicalContent(), before);
+}
+
+// A flush may come between any two writes to RocksDB. Were the record written by itself, before or
+// after the data, sooner or later one would come in between and be the last before a crash.
+TEST(Crash, DataAndPositionMoveTogetherWhateverAFlushFallsBetween) {
+  TestNode node;
+  for (int round = 0; round < 20; ++round) {
+    std::atomic<bool> stop = false;
+    std::latch flushing(1);
+    std::thread flusher([&] {
+      do {
+        ASSERT_TRUE(node.engine().FlushKv().ok());
+        if (!flushing.try_wait()) flushing.count_down();
+      } while (!stop.load());
+    });
+    flushing.wait();
+    for (int i = 0; i < 300; ++i) node.Put("k" + std::to_string(i % 7), "v");
+    stop = true;
+    flusher.join();
+    node.Close();
+    const Status opened = node.TryOpen();
+    ASSERT_TRUE(opened.ok()) << opened << ", round " << round;
+    const AppliedRecord applied = node.store().applied();
+    ASSERT_EQ(applied.revision, static_cast<int64_t>(applied.position.index.value()) + 1);
+    ASSERT_EQ(node.CountKind(kDataKind), applied.position.index.value());
+    node.Replay();
+  }
 }
 
 TEST(Crash, LosesWhatWasNotFlushedAndNothingElse) {
@@ -407,6 +435,73 @@ TEST(Concurrency, ReadersNeverSeeAHalfAppliedBatchOrAHoleOfCompaction) {
   stop = true;
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(node.store().compact_revision(), kRounds + 1);
+}
+
+// Everything the apply thread can do while a reader takes its view, done at the worst moments.
+class TakingAView : public testing::Test {
+ protected:
+  TakingAView() {
+    node_.Put("a", "2");
+    Publish();
+  }
+
+  void Publish() {
+    revision_ = node_.store().revision();
+    compact_revision_ = node_.store().compact_revision();
+  }
+  // Writes on, compacts, and removes all there is to remove.
+  void GoOn() {
+    node_.Put("a", std::to_string(node_.store().revision() + 1));
+    node_.Compact(node_.store().revision());
+    node_.CompactAll();
+    Publish();
+  }
+  MvccView Make() { return MvccView::ForAll(node_.engine().db(), node_.engine().kv()); }
+  // The value of "a" in what was taken; it is the number of its revision.
+  static std::string Read(std::pair<MvccView, ReadBounds>* taken) {
+    std::optional<KeyVersion> version;
+    EXPECT_TRUE(taken->first.Get("a", taken->second.revision, &version).ok());
+    return version ? std::string(version->value) : "missing";
+  }
+
+  TestNode node_;
+  std::atomic<int64_t> revision_ = 0;
+  std::atomic<int64_t> compact_revision_ = 0;
+};
+
+TEST_F(TakingAView, ACompactionBeforeTheViewIsNoticed) {
+  int made = 0;
+  auto taken = TakeView(revision_, compact_revision_, [&] {
+    if (made++ == 0) GoOn();
+    return Make();
+  });
+  EXPECT_EQ(made, 2) << "the first view misses what its revision needs";
+  EXPECT_EQ(taken.second.revision, 3);
+  EXPECT_EQ(Read(&taken), "3");
+}
+
+TEST_F(TakingAView, WritesAfterTheViewAreNotPromised) {
+  int made = 0;
+  auto taken = TakeView(revision_, compact_revision_, [&] {
+    ++made;
+    MvccView view = Make();
+    node_.Put("a", "3");
+    Publish();
+    return view;
+  });
+  EXPECT_EQ(made, 1);
+  EXPECT_EQ(taken.second.revision, 2) << "the view has no revision 3";
+  EXPECT_EQ(Read(&taken), "2");
+}
+
+TEST_F(TakingAView, ACompactionAfterTheViewDoesNoHarm) {
+  int made = 0;
+  auto taken = TakeView(revision_, compact_revision_, [&] {
+    MvccView view = Make();
+    if (made++ == 0) GoOn();
+    return view;
+  });
+  EXPECT_EQ(Read(&taken), std::to_string(taken.second.revision));
 }
 
 // The prefix extractor and its filters must never hide a version, whatever tables hold it.
