@@ -4,6 +4,7 @@
 #include <variant>
 
 #include "common/check.h"
+#include "common/membership_codec.h"
 
 namespace raftkv::raft {
 namespace {
@@ -34,6 +35,13 @@ bool IsOfFutureTerm(const MessageBody& body) {
   return false;
 }
 
+// Whether the entry says what its kind promises, as far as that is the core's to know.
+bool IsReadable(const Entry& entry) {
+  if (entry.kind != EntryKind::kConfig) return true;
+  const StatusOr<Membership> membership = DecodeMembership(entry.bytes());
+  return membership.ok() && !membership->voters.empty();
+}
+
 }  // namespace
 
 std::string_view RoleName(Role role) {
@@ -53,7 +61,6 @@ std::string_view RoleName(Role role) {
 Core::Core(const Options& options, const PersistentState& state, const LogReader& log, Rng rng)
     : options_(Checked(options)),
       rng_(rng),
-      membership_(state.membership),
       hard_state_{state.hard_state.term, state.hard_state.vote, Index()},
       submitted_hard_state_(state.hard_state),
       durable_hard_state_(state.hard_state),
@@ -86,11 +93,17 @@ bool Core::IsWellFormed(const Message& message) const {
   if (message.to != id() || message.from == id() || message.from.none() || message.term.none()) {
     return false;
   }
+  if (const auto* install = std::get_if<InstallSnapshot>(&message.body)) {
+    const SnapshotMeta& snapshot = install->snapshot;
+    return !snapshot.last.index.none() && snapshot.last.term <= message.term &&
+           !snapshot.membership.voters.empty();
+  }
   const auto* append = std::get_if<AppendRequest>(&message.body);
   if (append == nullptr) return true;
   LogPosition previous = append->previous;
   for (const Entry& entry : append->entries) {
     if (entry.index != previous.index + 1 || entry.term < previous.term) return false;
+    if (!IsReadable(entry)) return false;
     previous = entry.position();
   }
   return previous.term <= message.term;
@@ -158,15 +171,20 @@ void Core::OnAppended(AppendSeq seq) {
   }
 }
 
-void Core::OnApplied(Index index) { log_.OnApplied(index); }
+void Core::OnApplied(Index index) {
+  log_.OnApplied(index);
+  if (!log_.Installing()) installing_.reset();
+}
 
 // --- Output -----------------------------------------------------------------------------------
 
 bool Core::HasOutput() const {
   return !send_.empty() || !promises_.empty() || replicate_ || WantsReadRound() ||
          follower_reads_.HasRequest() || !HardStateIsSubmitted() || log_.HasWrite() ||
-         log_.HasApply(options_.apply_bytes_max) || !reads_.empty() || !failed_reads_.empty() ||
-         !dropped_.empty() || reported_role_ != RoleChange{role_, term(), leader_};
+         log_.HasInstall() || log_.HasApply(options_.apply_bytes_max) || !reads_.empty() ||
+         !failed_reads_.empty() || !dropped_.empty() || !snapshots_wanted_.empty() ||
+         reported_config_ != log_.configs().version() ||
+         reported_role_ != RoleChange{role_, term(), leader_};
 }
 
 // Rounds of reads and appends are made only here, so that everything that arrived since the last
@@ -177,12 +195,21 @@ Output Core::TakeOutput() {
   Output output;
   output.send = std::exchange(send_, {});
   output.append = TakeAppendTask();
+  if (log_.HasInstall()) {
+    log_.TakeInstall();
+    output.install = installing_;
+  }
   if (log_.HasApply(options_.apply_bytes_max)) {
     output.apply = ApplyTask{log_.TakeApply(options_.apply_bytes_max)};
   }
   output.reads = std::exchange(reads_, {});
   output.failed_reads = std::exchange(failed_reads_, {});
   output.dropped = std::exchange(dropped_, {});
+  output.snapshots_wanted = std::exchange(snapshots_wanted_, {});
+  if (reported_config_ != log_.configs().version()) {
+    reported_config_ = log_.configs().version();
+    output.membership = membership();
+  }
   const RoleChange role{role_, term(), leader_};
   if (role != reported_role_) output.role = reported_role_ = role;
   return output;
@@ -199,6 +226,8 @@ std::optional<AppendTask> Core::TakeAppendTask() {
     task.hard_state = submitted_hard_state_ = now;
     hard_state_writes_.push_back({task.seq, now});
   }
+  if (log_.WritesInstall()) task.install = installing_;
+  if (log_.WritesCut()) task.cut = LogStart{log_.before_first(), log_.configs().base()};
   log_.TakeWrite(task.seq, &task.truncate_from, &task.entries);
   task.after_sync = std::exchange(promises_, {});
   return task;
@@ -280,8 +309,8 @@ bool Core::HearsFromLeader() const {
 std::vector<PeerStatus> Core::Peers() const {
   std::vector<PeerStatus> peers;
   for (const auto& [peer, progress] : peers_) {
-    peers.push_back(
-        {peer, progress.match(), progress.next(), progress.recently_active, progress.state_name()});
+    peers.push_back({peer, progress.match(), progress.next(), progress.recently_active,
+                     progress.state_name(), membership().IsLearner(peer)});
   }
   return peers;
 }

@@ -16,11 +16,11 @@
 #include <utility>
 #include <vector>
 
+#include "common/membership.h"
 #include "common/rng.h"
 #include "common/status.h"
 #include "common/types.h"
 #include "raft/log_reader.h"
-#include "raft/membership.h"
 #include "raft/message.h"
 #include "raft/persistent_state.h"
 #include "raft/progress.h"
@@ -52,6 +52,17 @@ struct Options {
   uint64_t apply_bytes_max = 4 << 20;
   // Recent entries kept in memory beyond those that must be, to feed followers without disk reads.
   uint64_t cache_bytes_max = 32 << 20;
+  // A learner has caught up when it is replicating, was heard from lately, and lacks at most this
+  // many entries.
+  uint64_t caught_up_entries_max = 1000;
+};
+
+// Where the log begins, and the configuration there.
+struct LogStart {
+  LogPosition before_first;
+  Membership membership;
+
+  bool operator==(const LogStart&) const = default;
 };
 
 // One disk write. The log writer makes all of it durable, in the order given (hard state and
@@ -63,6 +74,13 @@ using AppendSeq = uint64_t;
 struct AppendTask {
   AppendSeq seq = 0;
   std::optional<HardState> hard_state;
+  // A snapshot takes the place of the whole log: every entry goes, the log starts after
+  // `install->last` with `install->membership`, and the state machine's data becomes the one staged
+  // as `install->id`. All of it in the same batch. `entries` follow it.
+  std::optional<SnapshotMeta> install;
+  // The log's new start. It is made durable in this batch; the entries up to it may be deleted
+  // afterwards, whenever that suits.
+  std::optional<LogStart> cut;
   Index truncate_from;  // none: nothing to remove
   std::vector<Entry> entries;
   // Messages that state a promise: they may leave only when this task, and so all before it, is on
@@ -92,12 +110,21 @@ struct RoleChange {
 struct Output {
   std::vector<Message> send;  // may go at once; may be lost
   std::optional<AppendTask> append;
+  // The snapshot is the node's state now (its AppendTask is on disk): the state machine is to
+  // switch to it before it carries out `apply`, and then to report OnApplied(install->last.index).
+  std::optional<SnapshotMeta> install;
   std::optional<ApplyTask> apply;
   std::vector<ReadReady> reads;
   std::vector<ReadToken> failed_reads;  // no answer will come; nothing was read: ask again
   // Proposals of this node's that can't be committed any more: definitely not applied, anywhere.
   std::vector<LogPosition> dropped;
   std::optional<RoleChange> role;  // role, term or known leader changed
+  // The configuration in force changed: an entry was appended or overwritten, or a snapshot
+  // installed.
+  std::optional<Membership> membership;
+  // Followers whose next entry has been cut off. Each is named once for each snapshot it needs; the
+  // answer is OnSnapshotSent.
+  std::vector<NodeId> snapshots_wanted;
 };
 
 // A follower's standing as its leader sees it, for status pages.
@@ -107,6 +134,7 @@ struct PeerStatus {
   Index next;
   bool recently_active = false;
   std::string_view state;  // "probe", "replicate" or "snapshot"
+  bool learner = false;
 };
 
 // Not thread-safe; never blocks except for what LogReader reads. Owned by the raft thread.
@@ -143,6 +171,30 @@ class Core {
   // there is no other voter. Given up after an election timeout.
   Status TransferLeadership(NodeId target);
 
+  // Changes the configuration to `target`, in which `outgoing` must be empty. Changes of at most
+  // one voter go in one step (thesis 4.1), others through a joint configuration that the leader
+  // leaves by itself (paper, section 6). Returns the position of the first entry that does so: the
+  // change is complete once membership() is not joint and its entry is committed. Errors, after
+  // which nothing was appended: kNotLeader; kUnavailable: this leader has committed nothing in its
+  // term yet, or leadership is being transferred; kFailedPrecondition: another change is under way;
+  // kInvalidArgument: `target` has no voter, or brings back a removed member.
+  StatusOr<LogPosition> ProposeConfig(const Membership& target);
+  // Whether `learner` could vote without holding up commits. False unless this node leads.
+  bool IsCaughtUp(NodeId learner) const;
+
+  // Entries up to `index` are not needed any more: the applied state that holds them is on disk. At
+  // most what is applied is cut. Cheap; the cut goes out with the next AppendTask, which it asks
+  // for.
+  void CutLog(Index index);
+
+  // The snapshot for `to` (Output::snapshots_wanted) was delivered, up to `last`, or given up with
+  // `last` none: it is asked for again when `to` is next heard from.
+  void OnSnapshotSent(NodeId to, Index last);
+  // The snapshot that is being installed, from when it was accepted until OnApplied reports it; one
+  // at a time. Data that was announced by InstallSnapshot and is not named here afterwards was not
+  // taken and may be discarded.
+  const std::optional<SnapshotMeta>& installing() const { return installing_; }
+
   // Starts an election at once, without waiting for the timeout (a one-node cluster at start, and
   // tests).
   void Campaign();
@@ -169,7 +221,10 @@ class Core {
   Index last_index() const { return log_.last(); }
   Index durable_index() const { return log_.durable(); }
   NodeId transfer_target() const { return transfer_target_; }
-  const Membership& membership() const { return membership_; }
+  // The configuration in force: that of the last configuration entry in the log, committed or not.
+  const Membership& membership() const { return log_.configs().current(); }
+  // Of that entry; none: the log's start.
+  Index config_index() const { return log_.configs().index(); }
   // Empty unless this node leads.
   std::vector<PeerStatus> Peers() const;
   const RaftLog& log() const { return log_; }
@@ -203,12 +258,14 @@ class Core {
   // election.cc
   void TickElection();
   void ResetElectionTimer();
+  bool MayCampaign() const;
   void StartPreVote();
   void StartElection(bool leadership_transfer);
   void RequestVotes(bool pre_vote, bool leadership_transfer);
   void CountVote(NodeId from, bool granted);
   void BecomeLeader();
   void CheckQuorum();
+  NodeId MostCaughtUpVoter() const;
   void ContinueTransfer();
   void Handle(NodeId from, Term term, VoteRequest& request);
   void Handle(NodeId from, Term term, VoteResponse& response);
@@ -230,6 +287,14 @@ class Core {
   void Handle(NodeId from, Term term, AppendResponse& response);
   void Handle(NodeId from, Term term, Heartbeat& heartbeat);
   void Handle(NodeId from, Term term, HeartbeatResponse& response);
+
+  // config.cc
+  void AppendConfig(const Membership& next);
+  void FollowMembership();
+  void ContinueConfigChange();
+
+  // snapshots.cc
+  void SettleBySnapshot(LogPosition last, const std::vector<Entry>& removed);
   void Handle(NodeId from, Term term, InstallSnapshot& install);
 
   // reads.cc
@@ -243,8 +308,6 @@ class Core {
 
   const Options options_;
   Rng rng_;
-  Membership membership_;
-
   // Its `commit` is filled in only in the copies that are written: log_ has the current one.
   HardState hard_state_;
   HardState submitted_hard_state_;  // as of the last write handed out
@@ -253,6 +316,7 @@ class Core {
   AppendSeq last_seq_ = 0;
   AppendSeq durable_seq_ = 0;
   RaftLog log_;
+  std::optional<SnapshotMeta> installing_;
 
   Role role_ = Role::kFollower;
   NodeId leader_;
@@ -285,7 +349,9 @@ class Core {
   std::vector<ReadReady> reads_;
   std::vector<ReadToken> failed_reads_;
   std::vector<LogPosition> dropped_;
+  std::vector<NodeId> snapshots_wanted_;
   RoleChange reported_role_;
+  uint64_t reported_config_ = 0;  // ConfigHistory::version
 };
 
 }  // namespace raftkv::raft

@@ -15,11 +15,29 @@ void Core::ResetElectionTimer() {
 }
 
 void Core::TickElection() {
-  if (++election_elapsed_ >= election_timeout_) Campaign();
+  if (++election_elapsed_ < election_timeout_) return;
+  if (MayCampaign()) {
+    Campaign();
+  } else {
+    // That the leader is lost from sight is true all the same.
+    BecomeFollower(term(), NodeId());
+  }
+}
+
+// Only voters do; but while it is not known that the configuration in force is committed, those of
+// the one before are needed still: who has the entry that takes its own vote away may be the only
+// one whose log is good enough to win (thesis 4.2.2).
+bool Core::MayCampaign() const {
+  const ConfigHistory& configs = log_.configs();
+  for (auto config = configs.entries().rbegin(); config != configs.entries().rend(); ++config) {
+    if (config->membership.IsVoter(id())) return true;
+    if (config->index <= log_.commit()) return false;
+  }
+  return configs.base().IsVoter(id());
 }
 
 void Core::Campaign() {
-  if (role_ == Role::kLeader || !membership_.IsVoter(id())) return;
+  if (role_ == Role::kLeader || !MayCampaign()) return;
   StartPreVote();
 }
 
@@ -45,8 +63,8 @@ void Core::StartElection(bool leadership_transfer) {
 
 void Core::RequestVotes(bool pre_vote, bool leadership_transfer) {
   const VoteRequest request{pre_vote, leadership_transfer, log_.last_position()};
-  for (const NodeId voter : membership_.All()) {
-    if (voter == id() || !membership_.IsVoter(voter)) continue;
+  for (const NodeId voter : membership().All()) {
+    if (voter == id() || !membership().IsVoter(voter)) continue;
     if (pre_vote) {
       SendAt(term() + 1, voter, request);
     } else {
@@ -87,9 +105,9 @@ void Core::Handle(NodeId from, Term response_term, VoteResponse& response) {
 }
 
 void Core::CountVote(NodeId from, bool granted) {
-  if (!membership_.IsVoter(from)) return;
+  if (!membership().IsVoter(from)) return;
   votes_.emplace(from, granted);  // the first answer stands
-  switch (TallyVotes(membership_, votes_)) {
+  switch (TallyVotes(membership(), votes_)) {
     case VoteResult::kPending:
       return;
     case VoteResult::kLost:
@@ -111,7 +129,7 @@ void Core::BecomeLeader() {
   role_ = Role::kLeader;
   leader_ = id();
   election_elapsed_ = 0;
-  for (const NodeId peer : membership_.All()) {
+  for (const NodeId peer : membership().All()) {
     if (peer != id()) peers_.emplace(peer, Progress(log_.last() + 1));
   }
   // Entries that are not committed are of the last committed one's term or a later.
@@ -125,7 +143,7 @@ void Core::BecomeLeader() {
 // A leader that a quorum does not hear can't commit anything; stepping down lets its clients know,
 // and its pending reads fail.
 void Core::CheckQuorum() {
-  const bool heard = HasQuorum(membership_, [this](NodeId voter) {
+  const bool heard = HasQuorum(membership(), [this](NodeId voter) {
     const auto peer = peers_.find(voter);
     return voter == id() || (peer != peers_.end() && peer->second.recently_active);
   });
@@ -139,23 +157,28 @@ void Core::CheckQuorum() {
 Status Core::TransferLeadership(NodeId target) {
   if (role_ != Role::kLeader) return Status(Code::kNotLeader, "this node does not lead");
   if (target == id()) return Status::Ok();
-  if (target.none()) {
-    // One that was heard from lately, if there is any, and of those the most caught-up.
-    std::pair<bool, Index> best;
-    for (const auto& [peer, progress] : peers_) {
-      const std::pair<bool, Index> standing{progress.recently_active, progress.match()};
-      if (!membership_.IsVoter(peer) || (!target.none() && standing <= best)) continue;
-      target = peer;
-      best = standing;
-    }
-  }
-  if (target.none() || !membership_.IsVoter(target)) {
+  if (target.none()) target = MostCaughtUpVoter();
+  if (target.none() || !membership().IsVoter(target)) {
     return Status(Code::kFailedPrecondition, "there is no such other voter to lead");
   }
   transfer_target_ = target;
   transfer_elapsed_ = 0;
   ContinueTransfer();
   return Status::Ok();
+}
+
+// One that was heard from lately, if there is any, and of those the most caught-up. None without
+// another voter.
+NodeId Core::MostCaughtUpVoter() const {
+  NodeId voter;
+  std::pair<bool, Index> best;
+  for (const auto& [peer, progress] : peers_) {
+    const std::pair<bool, Index> standing{progress.recently_active, progress.match()};
+    if (!membership().IsVoter(peer) || (!voter.none() && standing <= best)) continue;
+    voter = peer;
+    best = standing;
+  }
+  return voter;
 }
 
 // Nothing is proposed during a transfer, so that the target catches up. A lost TimeoutNow is sent
@@ -171,7 +194,7 @@ void Core::ContinueTransfer() {
 void Core::Handle(NodeId from, Term, TimeoutNow&) {
   // No pre-vote, and voters make an exception (VoteRequest::leadership_transfer): the leader itself
   // asks for this election.
-  if (from == leader_ && membership_.IsVoter(id())) StartElection(/*leadership_transfer=*/true);
+  if (from == leader_ && MayCampaign()) StartElection(/*leadership_transfer=*/true);
 }
 
 }  // namespace raftkv::raft

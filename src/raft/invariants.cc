@@ -13,7 +13,16 @@ void RaftLog::CheckInvariants() const {
                "handed out to be applied before it was committed and durable");
   RAFTKV_CHECK(commit_ <= last_, "committed beyond the end of the log");
   RAFTKV_CHECK(durable_ <= submitted_ && submitted_ <= last_, "durable beyond what was written");
-  RAFTKV_CHECK(before_first_.index <= applied_, "cut off before it was applied");
+  RAFTKV_CHECK(before_first_.index <= commit_, "cut off before it was committed");
+  RAFTKV_CHECK(!install_unwritten_ || durable_ < before_first_.index,
+               "a snapshot is durable that was never written");
+  RAFTKV_CHECK(!install_unwritten_ || (!cut_unwritten_ && truncate_from_.none()),
+               "a log is to be both replaced and changed");
+  Index config = before_first_.index;
+  for (const ConfigEntry& entry : configs_.entries()) {
+    RAFTKV_CHECK(entry.index > config && entry.index <= last_, "a configuration is out of place");
+    config = entry.index;
+  }
 
   RAFTKV_CHECK(terms_.empty() == (last_ == before_first_.index), "term runs do not cover the log");
   for (size_t i = 0; i < terms_.size(); ++i) {
@@ -52,8 +61,11 @@ void Core::CheckInvariants() const {
                "terms went back");
   RAFTKV_CHECK(hard_state_.commit.none(), "the commit index is kept in two places");
   RAFTKV_CHECK(durable_seq_ <= last_seq_, "a write was reported that was never asked for");
-  RAFTKV_CHECK(election_elapsed_ < std::max(election_timeout_, options_.election_ticks) ||
-                   !membership_.IsVoter(id()),
+  RAFTKV_CHECK(log_.Installing() == installing_.has_value(),
+               "the log begins beyond what is applied, or a snapshot is no longer being installed");
+  RAFTKV_CHECK(!installing_ || installing_->last == log_.before_first(),
+               "the snapshot being installed is not in the log's place");
+  RAFTKV_CHECK(election_elapsed_ < std::max(election_timeout_, options_.election_ticks),
                "an election timeout was missed");
 
   for (const LogPosition& position : overwritten_) {
@@ -76,8 +88,11 @@ void Core::CheckInvariants() const {
     return;
   }
 
-  // Leader Append-Only (paper, figure 3): its own entries start with the no-op and are all there.
-  RAFTKV_CHECK(log_.TermAt(term_start_) == term(), "a leader's no-op is gone");
+  // Leader Append-Only (paper, figure 3): its own entries start with the no-op and are all there,
+  // but for those that were cut off.
+  if (term_start_ >= log_.before_first().index) {
+    RAFTKV_CHECK(log_.TermAt(term_start_) == term(), "a leader's no-op is gone");
+  }
   RAFTKV_CHECK(log_.TermAt(term_start_ - 1).value_or(Term()) < term(),
                "a leader's term began before its no-op");
   uint64_t uncommitted = 0;
@@ -85,10 +100,11 @@ void Core::CheckInvariants() const {
     uncommitted += EntryBytes(log_.At(i));
   }
   RAFTKV_CHECK(uncommitted == uncommitted_bytes_, "uncommitted bytes do not add up");
-  for (const NodeId member : membership_.All()) {
+  for (const NodeId member : membership().All()) {
     RAFTKV_CHECK(peers_.contains(member) != (member == id()), "a member is not replicated to");
   }
   for (const auto& [peer, progress] : peers_) {
+    RAFTKV_CHECK(membership().Contains(peer), "who is no member is replicated to");
     progress.CheckInvariants(log_.last());
     RAFTKV_CHECK(progress.read_round <= leader_reads_.round(), "a round confirmed before it began");
   }

@@ -56,7 +56,7 @@ struct BodyPrinter {
            (m.index.none() ? std::string(" refused") : " index=" + Str(m.index));
   }
   std::string operator()(const InstallSnapshot& m) const {
-    return "InstallSnapshot last=" + Str(m.last);
+    return "InstallSnapshot last=" + Str(m.snapshot.last);
   }
 };
 

@@ -6,6 +6,7 @@
 #include <variant>
 #include <vector>
 
+#include "common/membership.h"
 #include "common/types.h"
 
 namespace raftkv::raft {
@@ -70,10 +71,22 @@ struct ReadIndexResponse {
   Index index;  // none: the leader can't serve it (it has no commit in its term, or stepped down)
 };
 
-// The sender's snapshot that replaces a follower's log prefix; its data travels on a stream of its
-// own, this message only announces it. (Not sent yet: see docs/architecture.md.)
-struct InstallSnapshot {
+// What a snapshot stands for: the state machine after `last`, and the configuration then. Its data
+// travels on a stream of its own; `id` names it on this node once it is there (src/store/engine.h)
+// and means nothing to the core.
+struct SnapshotMeta {
   LogPosition last;
+  Membership membership;
+  uint64_t id = 0;
+
+  bool operator==(const SnapshotMeta&) const = default;
+};
+
+// The leader's snapshot has arrived whole and lies ready beside the state machine's data: it may
+// take the place of the log up to `snapshot.last`. Made by the receiving node itself, in the name
+// of the leader that sent the data and in that leader's term; it never crosses the network.
+struct InstallSnapshot {
+  SnapshotMeta snapshot;
 };
 
 using MessageBody = std::variant<VoteRequest, VoteResponse, AppendRequest, AppendResponse,

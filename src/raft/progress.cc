@@ -78,10 +78,26 @@ bool Progress::OnRejected(Index previous, Index retry) {
 void Progress::OnCutOff() {
   BecomeProbe(next_);
   state_ = State::kSnapshot;
+  snapshot_failed_ = false;
+}
+
+bool Progress::OnSnapshotSent(Index last) {
+  if (state_ != State::kSnapshot) return false;
+  if (last.none()) {
+    snapshot_failed_ = true;
+    return false;
+  }
+  BecomeProbe(std::max(match_, last) + 1);
+  return true;
 }
 
 bool Progress::OnHeartbeatResponse(Index last) {
-  if (!std::exchange(check_for_loss_, false) || state_ == State::kSnapshot) return false;
+  if (!std::exchange(check_for_loss_, false)) return false;
+  if (state_ == State::kSnapshot) {
+    // The probe will find again that what it needs has been cut off.
+    if (snapshot_failed_) BecomeProbe(next_);
+    return state_ == State::kProbe;
+  }
   if (state_ == State::kProbe) {
     probe_sent_ = false;
     return true;

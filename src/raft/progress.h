@@ -50,6 +50,9 @@ class Progress {
   bool OnRejected(Index previous, Index retry);
   // The entries it needs are gone.
   void OnCutOff();
+  // A snapshot up to `last` was delivered: what follows may be tried. None: it was not, and may be
+  // asked for again once the follower answers a heartbeat. True if there is something to send.
+  bool OnSnapshotSent(Index last);
 
   // A regular heartbeat was sent; its answer may set off one append (see OnHeartbeatResponse). The
   // heartbeats of reads do not count, or every read would cost an append.
@@ -81,6 +84,7 @@ class Progress {
   Index match_;
   Index next_;
   bool probe_sent_ = false;
+  bool snapshot_failed_ = false;  // while kSnapshot
   bool check_for_loss_ = false;
   bool owes_append_ = false;
   Index commit_told_;  // as far as appends sent have told

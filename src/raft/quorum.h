@@ -6,8 +6,8 @@
 #include <functional>
 #include <map>
 
+#include "common/membership.h"
 #include "common/types.h"
-#include "raft/membership.h"
 
 namespace raftkv::raft {
 

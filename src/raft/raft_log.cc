@@ -29,6 +29,12 @@ void CheckState(const PersistentState& state) {
     first = run.first;
     term = run.term;
   }
+  Index config = before_first;
+  for (const ConfigEntry& entry : state.configs) {
+    RAFTKV_CHECK(entry.index > config && entry.index <= state.last,
+                 "a configuration is not where the log is");
+    config = entry.index;
+  }
   RAFTKV_CHECK(state.hard_state.term >= term, "the hard state is older than the log");
   RAFTKV_CHECK(state.applied.index >= before_first, "entries up to " + Str(before_first) +
                                                         " were cut off, but only those up to " +
@@ -45,6 +51,7 @@ RaftLog::RaftLog(const PersistentState& state, const LogReader* reader, uint64_t
       cache_bytes_max_(cache_bytes_max),
       before_first_(state.before_first),
       terms_(state.terms),
+      configs_(state.membership, state.configs),
       last_(state.last),
       // What was committed stays so; hard state may lag behind what was applied.
       commit_(std::max(state.applied.index, std::min(state.hard_state.commit, state.last))),
@@ -89,10 +96,12 @@ LogPosition RaftLog::LastAtOrBelow(Index index, Term term) const {
 void RaftLog::Push(Entry entry) {
   RAFTKV_CHECK(entry.index == last_ + 1, "an entry that does not follow the last one");
   if (terms_.empty() || entry.term != terms_.back().term) {
-    RAFTKV_CHECK(entry.term > last_position().term, "terms do not rise along the log");
+    // The first run may go on with the term of the entry that was cut off before it.
+    RAFTKV_CHECK(entry.term >= last_position().term, "terms do not rise along the log");
     terms_.push_back({entry.index, entry.term});
   }
   last_ = entry.index;
+  configs_.OnAppended(entry);
   tail_.push_back(std::move(entry));
 }
 
@@ -119,6 +128,7 @@ void RaftLog::Truncate(Index from, std::vector<Entry>* removed) {
   tail_.erase(begin, tail_.end());
   last_ = from - 1;
   while (!terms_.empty() && terms_.back().first >= from) terms_.pop_back();
+  configs_.OnTruncated(from);
 
   cached_to_ = std::min(cached_to_, last_);
   durable_ = std::min(durable_, last_);
@@ -127,6 +137,51 @@ void RaftLog::Truncate(Index from, std::vector<Entry>* removed) {
     submitted_ = last_;
     truncate_from_ = from;  // lower than one that waits: that one was at most submitted_ + 1
   }
+}
+
+bool RaftLog::CutTo(Index index) {
+  index = std::min(index, applied_);
+  if (index <= before_first_.index) return false;
+  before_first_ = {index, *TermAt(index)};
+  while (terms_.size() > 1 && terms_[1].first <= first()) terms_.erase(terms_.begin());
+  terms_.front().first = std::max(terms_.front().first, first());
+  if (index == last_) terms_.clear();
+  configs_.OnCut(index);
+  // What is applied is durable, and so counted as cache.
+  while (!tail_.empty() && tail_.front().index <= index) {
+    cached_bytes_ -= EntryBytes(tail_.front());
+    tail_.pop_front();
+  }
+  cut_unwritten_ = true;
+  return true;
+}
+
+std::vector<Entry> RaftLog::Install(LogPosition last, const Membership& membership) {
+  RAFTKV_CHECK(last.index > commit_ && !Installing(),
+               "a snapshot of what is committed, or a second one at a time");
+  const Index in_memory = std::max(commit_ + 1, tail_first());
+  std::vector<Entry> removed(tail_.begin() + static_cast<ptrdiff_t>(in_memory - tail_first()),
+                             tail_.end());
+  // What is committed here is on disk still, and stays so until the snapshot takes its place;
+  // writes on their way vouch for no more than that.
+  durable_ = std::min(durable_, commit_);
+  for (Write& write : writes_) write.last = std::min(write.last, commit_);
+  tail_.clear();
+  terms_.clear();
+  configs_.OnReplaced(membership);
+  before_first_ = last;
+  last_ = commit_ = submitted_ = cached_to_ = last.index;
+  cached_bytes_ = 0;
+  truncate_from_ = Index();
+  cut_unwritten_ = false;
+  install_unwritten_ = true;
+  return removed;
+}
+
+void RaftLog::TakeInstall() {
+  RAFTKV_CHECK(HasInstall(), "there is no snapshot to hand out");
+  applying_ = before_first_.index;
+  applying_tasks_.push_back({applying_, 0});
 }
 
 void RaftLog::CommitTo(Index index) {
@@ -172,6 +227,7 @@ void RaftLog::TakeWrite(uint64_t seq, Index* truncate_from, std::vector<Entry>* 
   const auto begin = tail_.end() - static_cast<ptrdiff_t>(last_ - submitted_);
   entries->assign(begin, tail_.end());
   submitted_ = last_;
+  cut_unwritten_ = install_unwritten_ = false;
   writes_.push_back({seq, last_});
 }
 
@@ -184,7 +240,7 @@ void RaftLog::OnWritten(uint64_t seq) {
 }
 
 bool RaftLog::HasApply(uint64_t bytes_max) const {
-  return applying_ < std::min(commit_, durable_) &&
+  return applying_ >= before_first_.index && applying_ < std::min(commit_, durable_) &&
          (applying_tasks_.empty() || applying_bytes_ < bytes_max);
 }
 

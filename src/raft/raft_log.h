@@ -8,7 +8,9 @@
 #include <span>
 #include <vector>
 
+#include "common/membership.h"
 #include "common/types.h"
+#include "raft/config_history.h"
 #include "raft/log_reader.h"
 #include "raft/persistent_state.h"
 #include "raft/term_run.h"
@@ -21,6 +23,10 @@ namespace raftkv::raft {
 //
 // `commit` and `durable` are independent: a leader may learn that two followers stored an entry
 // before its own disk did (thesis 10.2.1), and an entry on the local disk may not be committed yet.
+//
+// A snapshot that takes the log's place moves the log's start beyond them: it counts as durable
+// once its write is, and as applied once the state machine is said to have reached it. Until then
+// nothing else is handed out to be applied.
 //
 // An entry stays in memory until it is both durable and applied, and then while the cache has room;
 // older ones come back from the LogReader. Terms always come from the term runs, so that no
@@ -40,6 +46,8 @@ class RaftLog {
   // Handed out to be applied, reported or not.
   Index applying() const { return applying_; }
   LogPosition before_first() const { return before_first_; }
+  // The configurations of its entries, and that of its start.
+  const ConfigHistory& configs() const { return configs_; }
   LogPosition last_position() const;
 
   // The term of the entry at `index`; that of the entry cut off just before first() is known too.
@@ -61,6 +69,23 @@ class RaftLog {
   // returned. Aborts if one of them is committed.
   std::vector<Entry> Merge(std::span<Entry> entries);
 
+  // Forgets the entries up to `index`, or to applied() if that is less: the log starts after them.
+  // True if that changed anything.
+  bool CutTo(Index index);
+
+  // Puts a snapshot in the place of the whole log, committed up to there. It must be beyond
+  // commit(), and the one before it, if any, must have been applied. Returns the entries in memory
+  // that were not committed.
+  std::vector<Entry> Install(LogPosition last, const Membership& membership);
+  // Whether a snapshot has been installed and not been applied.
+  bool Installing() const { return applied_ < before_first_.index; }
+  // Whether such a snapshot is on disk and has yet to be handed to the state machine.
+  bool HasInstall() const {
+    return applying_ < before_first_.index && durable_ >= before_first_.index;
+  }
+  // It is handed out.
+  void TakeInstall();
+
   // Raises the commit index; never lowers it. Aborts beyond last().
   void CommitTo(Index index);
 
@@ -72,8 +97,14 @@ class RaftLog {
   // An entry that InMemory.
   const Entry& At(Index index) const { return tail_[index - tail_first()]; }
 
-  // Whether entries or a truncation wait to be written.
-  bool HasWrite() const { return !truncate_from_.none() || submitted_ < last_; }
+  // Whether entries, a truncation, a new start or a snapshot wait to be written.
+  bool HasWrite() const {
+    return !truncate_from_.none() || submitted_ < last_ || cut_unwritten_ || install_unwritten_;
+  }
+  // Whether the next write must begin by replacing the log by the snapshot installed.
+  bool WritesInstall() const { return install_unwritten_; }
+  // Whether the next write must store before_first() as the log's new start.
+  bool WritesCut() const { return cut_unwritten_; }
   // Takes what waits to be written as part of the disk write `seq`; writes are numbered upwards.
   // `truncate_from` is left alone when there is nothing to remove.
   void TakeWrite(uint64_t seq, Index* truncate_from, std::vector<Entry>* entries);
@@ -119,6 +150,7 @@ class RaftLog {
 
   LogPosition before_first_;
   std::vector<TermRun> terms_;
+  ConfigHistory configs_;
   Index last_;
   Index commit_;
   Index durable_;
@@ -131,6 +163,8 @@ class RaftLog {
 
   Index submitted_;      // handed out to be written up to here
   Index truncate_from_;  // to be removed from disk with the next write; none: nothing
+  bool cut_unwritten_ = false;
+  bool install_unwritten_ = false;
   std::deque<Write> writes_;
 
   std::deque<Applying> applying_tasks_;

@@ -33,7 +33,7 @@ void Core::StartReads() {
 }
 
 void Core::ConfirmReads() {
-  const uint64_t round = QuorumValue(membership_, [this](NodeId voter) {
+  const uint64_t round = QuorumValue(membership(), [this](NodeId voter) {
     if (voter == id()) return leader_reads_.round();
     const auto peer = peers_.find(voter);
     return peer == peers_.end() ? 0 : peer->second.read_round;

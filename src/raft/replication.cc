@@ -21,6 +21,8 @@ constexpr int kDiskReadsMax = 2;
 void Core::TickLeader() {
   if (!transfer_target_.none() && ++transfer_elapsed_ >= options_.election_ticks) {
     transfer_target_ = NodeId();
+    ContinueConfigChange();
+    if (role_ != Role::kLeader) return;
   }
   if (++election_elapsed_ >= options_.election_ticks) {
     election_elapsed_ = 0;
@@ -71,6 +73,7 @@ bool Core::SendAppend(NodeId to, Progress& progress, bool with_entries) {
   const std::optional<Term> previous_term = log_.TermAt(previous);
   if (!previous_term) {
     progress.OnCutOff();
+    snapshots_wanted_.push_back(to);
     return false;
   }
   AppendRequest request{{previous, *previous_term}, log_.commit(), {}};
@@ -97,6 +100,8 @@ void Core::Handle(NodeId from, Term, AppendResponse& response) {
   }
   // Nobody can hold more of our log than we do.
   if (response.match > log_.last()) return;
+  // An old answer is no sign that the follower can do without the snapshot.
+  if (progress.state() == Progress::State::kSnapshot && response.match + 1 < log_.first()) return;
   if (!progress.OnAccepted(response.match)) return;
   replicate_ = true;
   AdvanceCommit();
@@ -117,7 +122,7 @@ void Core::Handle(NodeId from, Term, HeartbeatResponse& response) {
 }
 
 void Core::AdvanceCommit() {
-  const Index stored(QuorumValue(membership_, [this](NodeId voter) {
+  const Index stored(QuorumValue(membership(), [this](NodeId voter) {
     if (voter == id()) return log_.durable().value();
     const auto peer = peers_.find(voter);
     return peer == peers_.end() ? 0 : peer->second.match().value();
@@ -131,6 +136,7 @@ void Core::AdvanceCommit() {
   }
   CommitTo(stored);
   replicate_ = true;  // followers apply it when they are told
+  ContinueConfigChange();
 }
 
 // --- A follower -------------------------------------------------------------------------------
@@ -207,8 +213,5 @@ void Core::Handle(NodeId from, Term, Heartbeat& heartbeat) {
   CommitTo(heartbeat.commit);
   Send(from, HeartbeatResponse{heartbeat.read_round});
 }
-
-// Shows that there is a leader; the snapshot itself would come by another way.
-void Core::Handle(NodeId from, Term, InstallSnapshot&) { Follow(from); }
 
 }  // namespace raftkv::raft

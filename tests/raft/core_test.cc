@@ -1,6 +1,7 @@
 // What scenarios can't say: messages that no well-behaved node would send now, and the edges of the
 // interface.
 #include "raft/core.h"
+#include "common/membership_codec.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -151,11 +152,30 @@ TEST_F(CoreTest, AStrangerIsAnsweredButDoesNotCount) {
   EXPECT_THAT(Sent(), testing::Contains("1->9 t3 ReadIndexResponse token=4 refused"));
 }
 
-TEST_F(CoreTest, ASnapshotAnnouncementShowsThatThereIsALeader) {
+TEST_F(CoreTest, ASnapshotShowsThatThereIsALeader) {
   Make({1});
-  Step(2, 2, InstallSnapshot{Pos(9, 1)});
+  Step(2, 2, InstallSnapshot{{Pos(1, 1), Membership{.voters = {NodeId(1)}}, 1}});
   EXPECT_EQ(core().leader(), NodeId(2));
   EXPECT_EQ(core().last_index(), Index(1));
+  EXPECT_EQ(core().commit(), Index(1));  // the log holds it: nothing to install
+  EXPECT_FALSE(core().installing());
+}
+
+TEST_F(CoreTest, AMalformedConfigurationFromTheNetworkIsDropped) {
+  Make({1});
+  const auto append = [&](const std::string& payload) {
+    Step(2, 1,
+         AppendRequest{Pos(1, 1),
+                       Index(0),
+                       {{Index(2), Term(1), EntryKind::kConfig,
+                         std::make_shared<const std::string>(payload)}}});
+  };
+  append("garbage");
+  EXPECT_EQ(core().last_index(), Index(1));
+  append(EncodeMembership(Membership()));  // nobody could ever commit anything again
+  EXPECT_EQ(core().last_index(), Index(1));
+  append(EncodeMembership(Membership{.voters = {NodeId(2)}}));
+  EXPECT_EQ(core().last_index(), Index(2));
 }
 
 TEST_F(CoreTest, ATimeoutNowFromAnyoneElseIsIgnored) {

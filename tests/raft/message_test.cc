@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "raft/membership.h"
+#include "common/membership.h"
 
 namespace raftkv::raft {
 namespace {

@@ -21,20 +21,27 @@ void RunSummary::Add(const RunSummary& other) {
   dropped += other.dropped;
   reads_served += other.reads_served;
   crashes += other.crashes;
+  cuts += other.cuts;
+  snapshots += other.snapshots;
+  configs += other.configs;
+  configs_overwritten += other.configs_overwritten;
 }
 
-RandomRun::RandomRun(uint64_t seed, size_t voters, bool trace) : rng_(seed), trace_(trace) {
+RandomRun::RandomRun(uint64_t seed, size_t voters, size_t spares, bool trace)
+    : rng_(seed), trace_(trace) {
   ChooseWeather();
+  if (spares == 0) weather_.config = 0;
   options_ = ChooseOptions();
   Membership membership;
   for (uint64_t id = 1; id <= voters; ++id) membership.voters.insert(NodeId(id));
   LogPosition start;
   if (rng_.Percent(25)) start = {Index(rng_.Between(1, 20)), Term(rng_.Between(1, 5))};
-  for (const NodeId id : membership.voters) {
+  for (uint64_t id = 1; id <= voters + spares; ++id) {
     Options options = options_;
-    options.id = id;
-    nodes_.push_back(std::make_unique<SimNode>(options, SimDisk(membership, start)));
-    flushed_.push_back(start.index);
+    options.id = NodeId(id);
+    nodes_.push_back(std::make_unique<SimNode>(
+        options, id <= voters ? SimDisk(membership, start) : SimDisk(Membership())));
+    flushed_.push_back(nodes_.back()->disk().start().index);
   }
   checker_ = std::make_unique<SafetyChecker>(nodes_);
 }
@@ -49,6 +56,8 @@ void RandomRun::ChooseWeather() {
   weather_.crash = OneOf<uint64_t>(&rng_, {0, 3, 10});
   weather_.partition = OneOf<uint64_t>(&rng_, {0, 3, 10});
   weather_.upheaval = OneOf<uint64_t>(&rng_, {0, 3, 20});
+  weather_.cut = OneOf<uint64_t>(&rng_, {0, 5, 20});
+  weather_.config = OneOf<uint64_t>(&rng_, {3, 10, 30});
 }
 
 Options RandomRun::ChooseOptions() {
@@ -75,18 +84,33 @@ RunSummary RandomRun::Run() {
   RunSummary summary;
   summary.leaders = checker_->leaders();
   summary.proposed = checker_->proposed();
-  summary.committed = checker_->committed() - nodes_.front()->disk().start().index;
+  summary.committed = checker_->committed() - checker_->start();
   summary.dropped = checker_->dropped();
   summary.reads_served = checker_->reads_served();
   summary.crashes = crashes_;
+  summary.cuts = cuts_;
+  summary.snapshots = checker_->installs();
+  summary.configs = checker_->configs();
+  summary.configs_overwritten = checker_->configs_overwritten();
   return summary;
 }
 
 // --- Faults and work --------------------------------------------------------------------------
 
 void RandomRun::Act() {
-  const uint64_t dice = rng_.Below(1000);
   SimNode& node = *nodes_[rng_.Below(nodes_.size())];
+  if (rng_.Below(1000) < weather_.cut) {
+    if (node.up()) CutLog(node);
+    return;
+  }
+  if (weather_.config > 0 && rng_.Below(1000) < weather_.config) {
+    // Nobody but a leader takes it.
+    for (auto& other : nodes_) {
+      if (other->up() && other->core().role() == Role::kLeader) ChangeConfig(*other);
+    }
+    return;
+  }
+  const uint64_t dice = rng_.Below(1000);
   if (dice < weather_.crash) {
     CrashOrStart(node);
   } else if (dice < weather_.crash + weather_.partition) {
@@ -109,13 +133,18 @@ void RandomRun::ActOnNetwork() {
     network_.erase(network_.begin() + static_cast<ptrdiff_t>(place));
   }
   const bool is_append = std::holds_alternative<AppendRequest>(message.body);
-  if (rng_.Percent(weather_.drop) || (is_append && rng_.Percent(weather_.starve))) return;
+  if (rng_.Percent(weather_.drop) || (is_append && rng_.Percent(weather_.starve))) {
+    TellSnapshotSent(message, false);
+    return;
+  }
   // Late answers are what a read of a leader that was replaced could be confirmed by.
   const bool is_answer = std::holds_alternative<HeartbeatResponse>(message.body);
   if (rng_.Percent(is_answer ? 4 * weather_.hold : weather_.hold)) {
     held_.push_back(std::move(message));
   } else if (!cut_.contains({message.from, message.to})) {
     Deliver(std::move(message));
+  } else {
+    TellSnapshotSent(message, false);
   }
   if (!held_.empty() && rng_.Percent(3)) ReleaseHeld();
 }
@@ -184,7 +213,7 @@ void RandomRun::CrashOrStart(SimNode& node) {
   const size_t keep = rng_.Percent(50) ? 0 : rng_.Below(node.disk().unsynced() + 1);
   Trace("crash " + std::to_string(node.id().value()) + " keep=" + std::to_string(keep));
   Index& flushed = flushed_[node.id().value() - 1];
-  flushed = Index(rng_.Between(flushed.value(), node.applied_index().value()));
+  flushed = Index(rng_.Between(flushed.value(), std::max(flushed, node.applied_index()).value()));
   node.Crash(keep);
   ++crashes_;
   checker_->OnCrash(node);
@@ -237,6 +266,50 @@ void RandomRun::Upheaval(SimNode& node) {
   AfterInput(node);
 }
 
+// The state machine is flushed, and what it needs no more is cut off. Asking for more than was
+// applied must do no harm.
+void RandomRun::CutLog(SimNode& node) {
+  Index& flushed = flushed_[node.id().value() - 1];
+  const Index applied = node.applied_index();
+  if (rng_.Percent(50)) {
+    flushed = applied;
+    node.core().CutLog(applied + rng_.Below(3));
+  } else {
+    flushed = std::max(flushed, node.disk().start().index);
+    flushed = Index(rng_.Between(flushed.value(), std::max(flushed, applied).value()));
+    node.core().CutLog(Index(rng_.Between(0, flushed.value())));
+  }
+  ++cuts_;
+  Trace("cut the log of " + std::to_string(node.id().value()));
+  AfterInput(node);
+}
+
+void RandomRun::ChangeConfig(SimNode& node) {
+  Membership target = node.core().membership();
+  for (uint64_t n = rng_.Percent(70) ? 1 : rng_.Between(2, 4); n > 0; --n) ChangeOneMember(&target);
+  const StatusOr<LogPosition> position = node.core().ProposeConfig(target);
+  if (position.ok()) {
+    Trace("configuration of " + std::to_string(node.id().value()) + " to be " + ToString(target));
+  }
+  AfterInput(node);
+}
+
+// Mostly back and forth between voter and learner: who is removed does not come back.
+void RandomRun::ChangeOneMember(Membership* membership) {
+  const NodeId member(rng_.Between(1, nodes_.size()));
+  if (membership->removed.contains(member)) return;
+  if (!membership->Contains(member)) {
+    (rng_.Percent(50) ? membership->learners : membership->voters).insert(member);
+  } else if (membership->voters.contains(member)) {
+    if (membership->voters.size() == 1) return;
+    membership->voters.erase(member);
+    if (rng_.Percent(90)) membership->learners.insert(member);
+  } else {
+    membership->learners.erase(member);
+    if (rng_.Percent(90)) membership->voters.insert(member);
+  }
+}
+
 // --- Plumbing ---------------------------------------------------------------------------------
 
 void RandomRun::AfterInput(SimNode& node) {
@@ -249,6 +322,7 @@ void RandomRun::Collect(SimNode& node) {
     const Output output = node.Collect();
     checker_->OnOutput(node, output);
     Post(node, output.send);
+    for (const NodeId to : output.snapshots_wanted) SendSnapshot(node, to);
   }
 }
 
@@ -263,10 +337,36 @@ void RandomRun::Post(const SimNode& node, const std::vector<Message>& messages) 
 
 void RandomRun::Deliver(Message message) {
   SimNode& node = *nodes_[message.to.value() - 1];
-  if (!node.up()) return;
+  if (!node.up()) {
+    TellSnapshotSent(message, false);
+    return;
+  }
   Trace("deliver " + ToString(message));
-  node.core().Step(std::move(message));
+  node.core().Step(message);
   AfterInput(node);
+  TellSnapshotSent(message, true);
+}
+
+// Of what the state machine holds now. Its data is what was committed: there is no need to copy it.
+void RandomRun::SendSnapshot(SimNode& node, NodeId to) {
+  const Index last = node.applied_index();
+  if (last < checker_->start()) {
+    // A spare node that leads already and has applied nothing yet: it has no state to send.
+    node.core().OnSnapshotSent(to, Index());
+    return;
+  }
+  const SnapshotMeta snapshot{checker_->PositionAt(last), checker_->MembershipAt(last),
+                              ++last_snapshot_};
+  network_.push_back({node.id(), to, node.core().term(), InstallSnapshot{snapshot}});
+}
+
+// The sender of a snapshot learns what became of it, if it is still there.
+void RandomRun::TellSnapshotSent(const Message& message, bool delivered) {
+  const auto* install = std::get_if<InstallSnapshot>(&message.body);
+  SimNode& sender = *nodes_[message.from.value() - 1];
+  if (install == nullptr || !sender.up()) return;
+  sender.core().OnSnapshotSent(message.to, delivered ? install->snapshot.last.index : Index());
+  AfterInput(sender);
 }
 
 void RandomRun::SyncOne(SimNode& node) {
@@ -326,7 +426,10 @@ SimNode* RandomRun::Leader() const {
 bool RandomRun::HasConverged() const {
   const SimNode* leader = Leader();
   if (leader == nullptr) return false;
+  const Membership& members = leader->core().membership();
+  if (members.IsJoint() || !members.IsVoter(leader->id())) return false;
   return std::all_of(nodes_.begin(), nodes_.end(), [&](const auto& node) {
+    if (!members.Contains(node->id())) return true;
     return node->core().leader() == leader->id() &&
            node->core().applied() == leader->core().last_index() &&
            node->applied_index() == leader->core().last_index();
@@ -369,7 +472,7 @@ void RandomRun::Converge() {
     }
     Settle();
   }
-  checker_->CheckAllIsSettled();
+  checker_->CheckAllIsSettled(Leader()->core().membership());
 }
 
 }  // namespace raftkv::raft

@@ -22,14 +22,19 @@ struct RunSummary {
   size_t dropped = 0;
   size_t reads_served = 0;
   size_t crashes = 0;
+  size_t cuts = 0;
+  size_t snapshots = 0;  // installed
+  size_t configs = 0;    // committed
+  size_t configs_overwritten = 0;
 
   void Add(const RunSummary& other);
 };
 
 class RandomRun {
  public:
-  // `trace`: prints every event to stderr.
-  RandomRun(uint64_t seed, size_t voters, bool trace);
+  // `spares`: so many nodes besides that are in no configuration at first; without them it never
+  // changes. `trace`: prints every event to stderr.
+  RandomRun(uint64_t seed, size_t voters, size_t spares, bool trace);
 
   // Throws SafetyViolation (and aborts on a failed check) if a promise is broken, or if the cluster
   // does not converge once the faults have stopped.
@@ -47,6 +52,8 @@ class RandomRun {
     uint64_t crash = 0;         // weights, like those of the other actions
     uint64_t partition = 0;
     uint64_t upheaval = 0;
+    uint64_t cut = 0;
+    uint64_t config = 0;
   };
 
   void ChooseWeather();
@@ -60,6 +67,11 @@ class RandomRun {
   void CrashOrStart(SimNode& node);
   void ChangePartition();
   void Upheaval(SimNode& node);
+  void CutLog(SimNode& node);
+  void ChangeConfig(SimNode& node);
+  void ChangeOneMember(Membership* membership);
+  void SendSnapshot(SimNode& node, NodeId to);
+  void TellSnapshotSent(const Message& message, bool delivered);
 
   void AfterInput(SimNode& node);
   void Collect(SimNode& node);
@@ -90,7 +102,9 @@ class RandomRun {
   std::set<std::pair<NodeId, NodeId>> cut_;
   bool calm_ = false;
   uint64_t last_payload_ = 0;
+  uint64_t last_snapshot_ = 0;
   size_t crashes_ = 0;
+  size_t cuts_ = 0;
 };
 
 }  // namespace raftkv::raft

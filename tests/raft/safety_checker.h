@@ -21,8 +21,11 @@ class SafetyViolation : public std::runtime_error {
 };
 
 // The five properties of the paper's figure 3, and what this project promises besides: nothing
-// leaves a node that its disk does not back, reads are linearizable, and every question is answered
-// at most once. It is told of every event, and sees all nodes, their disks included.
+// leaves a node that its disk does not back, reads are linearizable, every question is answered at
+// most once, and the configuration in force is that of the last configuration entry in the log,
+// each sharing a quorum with the one before it. Quorums are counted here by other code than the
+// core's, so that the core's can be wrong. It is told of every event, and sees all nodes, their
+// disks included.
 class SafetyChecker {
  public:
   using Nodes = std::vector<std::unique_ptr<SimNode>>;
@@ -38,7 +41,7 @@ class SafetyChecker {
   void OnSend(const SimNode& node, const Message& message);
   // When what is on a disk changed.
   void OnDiskChange();
-  void OnApplied(const SimNode& node, const std::vector<Entry>& entries);
+  void OnApplied(const SimNode& node, const SimNode::Applied& applied);
   void OnCrash(const SimNode& node);
   void OnStart(const SimNode& node);
 
@@ -46,16 +49,26 @@ class SafetyChecker {
   void OnReadAsked(const SimNode& node, ReadToken token);
 
   // To be called when the cluster has come to rest: every question must have been answered, and
-  // every proposal be committed or reported as dropped, unless who asked or proposed has crashed.
-  void CheckAllIsSettled() const;
+  // every proposal be committed or reported as dropped, unless who asked or proposed has crashed,
+  // is not one of `members` any more, or installed a snapshot in the proposal's place.
+  void CheckAllIsSettled(const Membership& members) const;
 
   // The highest index that was ever committed.
   Index committed() const { return start_.index + committed_.size(); }
+  Index start() const { return start_.index; }
+  // Of that entry, and the configuration then; `index` must not be before the first node's start.
+  LogPosition PositionAt(Index index) const {
+    return index == start_.index ? start_ : At(index).entry.position();
+  }
+  const Membership& MembershipAt(Index index) const;
   // For the run to show that it did something.
   size_t proposed() const { return proposals_.size(); }
   size_t reads_served() const { return reads_served_; }
   size_t dropped() const { return dropped_.size(); }
   size_t leaders() const { return leaders_.size(); }
+  size_t configs() const { return committed_configs_.size() - 1; }
+  size_t configs_overwritten() const;
+  size_t installs() const { return installs_; }
 
  private:
   struct Committed {
@@ -76,6 +89,8 @@ class SafetyChecker {
   };
 
   void CheckLeader(const SimNode& node);
+  void CheckElection(const SimNode& node) const;
+  void CheckConfig(const SimNode& node, const Output& output);
   void CheckCommit(const SimNode& node);
   void CheckStoredByQuorum(Index index) const;
   void CheckVote(const SimNode& node, Term term, NodeId candidate);
@@ -89,6 +104,9 @@ class SafetyChecker {
   const LogPosition start_;
   std::vector<Committed> committed_;
   std::map<LogPosition, Identity> identities_;
+  std::map<LogPosition, Membership> configs_;  // of all configuration entries ever written
+  std::map<Index, Membership> committed_configs_;
+  Membership committed_under_;  // that by which the last entry was found to be committed
   std::map<Term, NodeId> leaders_;
   std::map<std::pair<NodeId, Term>, NodeId> votes_;  // as far as told to others
   std::map<NodeId, Seen> seen_;                      // of nodes that are up
@@ -97,6 +115,7 @@ class SafetyChecker {
   std::map<LogPosition, NodeId> undecided_;  // not known to be dropped, by nodes that are still up
   std::set<LogPosition> dropped_;
   size_t reads_served_ = 0;
+  size_t installs_ = 0;
 };
 
 }  // namespace raftkv::raft

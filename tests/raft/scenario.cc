@@ -25,6 +25,9 @@ std::string Join(const std::vector<std::string>& words) {
 
 // "5@3" or, with a payload, "5@3=text".
 std::string Str(const Entry& entry) {
+  if (entry.kind == EntryKind::kConfig) {
+    return Str(entry.index) + "@" + Str(entry.term) + "=config";
+  }
   const std::string text(entry.bytes());
   return Str(entry.index) + "@" + Str(entry.term) + (text.empty() ? "" : "=" + text);
 }
@@ -75,6 +78,8 @@ std::string Scenario::Run(const std::string& line) {
       {"net", &Scenario::Net},           {"status", &Scenario::Status},
       {"log", &Scenario::Log},           {"disklog", &Scenario::DiskLog},
       {"peers", &Scenario::Peers},       {"lead", &Scenario::Lead},
+      {"config", &Scenario::Config},     {"trim", &Scenario::Trim},
+      {"snapshot", &Scenario::Snapshot},
   };
   out_.clear();
   std::vector<std::string> words = Split(line, ' ');
@@ -124,9 +129,10 @@ void Scenario::Cluster(const Args& args) {
   Membership membership;
   for (uint64_t i = 1; i <= count; ++i) membership.voters.insert(NodeId(i));
   *this = Scenario();
-  for (const NodeId id : membership.voters) {
-    options.id = id;
-    nodes_[id] = std::make_unique<SimNode>(options, SimDisk(membership));
+  for (uint64_t i = 1; i <= count + args.Option("spares", 0); ++i) {
+    const NodeId id = options.id = NodeId(i);
+    nodes_[id] =
+        std::make_unique<SimNode>(options, SimDisk(i <= count ? membership : Membership()));
     nodes_[id]->Start(Index(), id.value());
   }
 }
@@ -210,6 +216,50 @@ void Scenario::Transfer(const Args& args) {
   const raftkv::Status status = node.core().TransferLeadership(target);
   Print(status.ok() ? "transferring to " + Str(node.core().transfer_target()) : status.ToString());
   Collect(node);
+}
+
+void Scenario::Config(const Args& args) {
+  SimNode& node = Node(args);
+  const auto ids = [&](const std::string& name) {
+    std::set<NodeId> out;
+    const auto option = args.options.find(name);
+    if (option == args.options.end()) return out;
+    for (const std::string& id : Split(option->second, ',')) out.insert(NodeId(std::stoull(id)));
+    return out;
+  };
+  Membership target;
+  target.voters = ids("voters");
+  target.learners = ids("learners");
+  const StatusOr<LogPosition> position = node.core().ProposeConfig(target);
+  Print(position.ok() ? "proposed at " + Str(*position) : position.status().ToString());
+  Collect(node);
+}
+
+void Scenario::Trim(const Args& args) {
+  Node(args).core().CutLog(Index(std::stoull(args.words.at(1))));
+  Collect(Node(args));
+}
+
+// The configuration of the snapshot is the sender's in force: scenarios send none while it changes.
+void Scenario::Snapshot(const Args& args) {
+  const size_t arrow = args.words.at(0).find("->");
+  SimNode& from = *nodes_.at(NodeId(std::stoull(args.words[0].substr(0, arrow))));
+  SimNode& to = *nodes_.at(NodeId(std::stoull(args.words[0].substr(arrow + 2))));
+  const Index last = from.applied_index();
+  if (args.Has("lost")) {
+    from.core().OnSnapshotSent(to.id(), Index());
+  } else {
+    const SnapshotMeta snapshot{{last, from.core().log().TermAt(last).value()},
+                                from.core().membership(),
+                                args.Option("id", 1)};
+    to.core().Step({from.id(), to.id(), from.core().term(), InstallSnapshot{snapshot}});
+    const auto& installing = to.core().installing();
+    Print("snapshot of " + Str(snapshot.last) +
+          (installing && installing->id == snapshot.id ? " taken" : " not taken"));
+    Collect(to);
+    from.core().OnSnapshotSent(to.id(), last);
+  }
+  Collect(from);
 }
 
 // --- Disks ------------------------------------------------------------------------------------
@@ -369,6 +419,10 @@ void Scenario::PrintOutput(NodeId id, const Output& output) {
   for (const ReadToken token : output.failed_reads)
     Print(prefix + "read " + Str(token) + " failed");
   for (const LogPosition& position : output.dropped) Print(prefix + "dropped " + Str(position));
+  if (output.membership) Print(prefix + "configuration " + ToString(*output.membership));
+  for (const NodeId to : output.snapshots_wanted) {
+    Print(prefix + "wants a snapshot sent to " + Str(to));
+  }
   if (terse_) return;
   if (output.append) {
     const AppendTask& task = *output.append;
@@ -377,11 +431,18 @@ void Scenario::PrintOutput(NodeId id, const Output& output) {
       line += " term=" + Str(task.hard_state->term) + " vote=" + Str(task.hard_state->vote) +
               " commit=" + Str(task.hard_state->commit);
     }
+    if (task.install) {
+      line += " install=" + Str(task.install->last) + " " + ToString(task.install->membership);
+    }
+    if (task.cut) {
+      line += " cut=" + Str(task.cut->before_first) + " " + ToString(task.cut->membership);
+    }
     if (!task.truncate_from.none()) line += " truncate=" + Str(task.truncate_from);
     if (!task.entries.empty()) line += " " + StrEntries(task.entries);
     Print(line);
     for (const Message& message : task.after_sync) Print("    then " + Show(message));
   }
+  if (output.install) Print(prefix + "install " + Str(output.install->last));
   if (output.apply) Print(prefix + "apply " + StrEntries(output.apply->entries));
 }
 

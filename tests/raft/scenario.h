@@ -3,7 +3,14 @@
 //
 // Commands, one a line; ID is a node, LINK is FROM->TO where either may be *:
 //   cluster N [OPTION=VALUE ...]   N new voters (options: election, heartbeat, append-entries,
-//                                  inflight, uncommitted, apply-bytes, cache)
+//                                  inflight, uncommitted, apply-bytes, cache), and so many
+//                                  `spares` besides that are in no configuration
+//   config ID voters=ID,... [learners=ID,...]
+//                                  proposes that configuration
+//   trim ID INDEX                  the log is to be cut off up to there
+//   snapshot FROM->TO [id=N]       TO gets a snapshot of what FROM has applied, in its term;
+//   `lost`:
+//                                  it does not. FROM is told.
 //   disk ID [term=T] [vote=ID] [commit=I] [log=TERM[*COUNT],...] [start=INDEX,TERM]
 //                                  what a node that is down finds on disk; start: cut off up to
 //                                  there
@@ -69,6 +76,9 @@ class Scenario {
   void Log(const Args& args);
   void DiskLog(const Args& args);
   void Peers(const Args& args);
+  void Config(const Args& args);
+  void Trim(const Args& args);
+  void Snapshot(const Args& args);
 
   SimNode& Node(const Args& args, size_t position = 0);
   // Removes the messages that `args` select from the network and returns them.

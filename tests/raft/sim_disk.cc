@@ -3,6 +3,7 @@
 #include <string>
 
 #include "common/check.h"
+#include "common/membership_codec.h"
 
 namespace raftkv::raft {
 
@@ -25,6 +26,13 @@ void SimDisk::SetLog(const HardState& hard_state, LogPosition start,
 }
 
 void SimDisk::Write(const AppendTask& task) {
+  if (task.install) {
+    RAFTKV_CHECK(task.install->last.index > start_.index, "a snapshot from before the log's start");
+    RAFTKV_CHECK(!task.cut && task.truncate_from.none(), "a log both replaced and changed");
+    entries_.clear();
+    start_ = task.install->last;
+    membership_ = task.install->membership;
+  }
   if (!task.truncate_from.none()) {
     RAFTKV_CHECK(task.truncate_from <= last(), "a truncation that removes nothing");
     entries_.erase(entries_.lower_bound(task.truncate_from), entries_.end());
@@ -32,6 +40,14 @@ void SimDisk::Write(const AppendTask& task) {
   for (const Entry& entry : task.entries) {
     RAFTKV_CHECK(entry.index == last() + 1, "a write that leaves a gap or overwrites");
     entries_[entry.index] = entry;
+  }
+  if (task.cut) {
+    const LogPosition start = task.cut->before_first;
+    RAFTKV_CHECK(start.index > start_.index && TermAt(start.index) == start.term,
+                 "cut after an entry that is not there");
+    start_ = start;
+    membership_ = task.cut->membership;
+    entries_.erase(entries_.begin(), entries_.upper_bound(start.index));
   }
   if (task.hard_state) {
     RAFTKV_CHECK(task.hard_state->term >= hard_state_.term, "a write takes the term back");
@@ -62,6 +78,9 @@ PersistentState SimDisk::Load(Index applied) const {
   for (const auto& [index, entry] : entries_) {
     if (state.terms.empty() || state.terms.back().term != entry.term) {
       state.terms.push_back({index, entry.term});
+    }
+    if (entry.kind == EntryKind::kConfig) {
+      state.configs.push_back({index, *DecodeMembership(entry.bytes())});
     }
   }
   const std::optional<Term> term = TermAt(applied);

@@ -38,6 +38,7 @@ class SimDisk : public LogReader {
   LogPosition start() const { return start_; }
   std::optional<Term> TermAt(Index index) const;
   const std::map<Index, Entry>& entries() const { return entries_; }
+  // As of start().
   const Membership& membership() const { return membership_; }
 
  private:

@@ -1,5 +1,6 @@
 #include "raft/sim_node.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "common/check.h"
@@ -10,9 +11,9 @@ SimNode::SimNode(const Options& options, SimDisk disk)
     : options_(options), disk_(std::move(disk)) {}
 
 void SimNode::Start(Index applied, uint64_t seed) {
-  applied_.resize(applied - disk_.start().index);
+  applied_index_ = std::max(applied, disk_.start().index);
   synced_ = reported_ = 0;
-  core_ = std::make_unique<Core>(options_, disk_.Load(applied), disk_, Rng(seed));
+  core_ = std::make_unique<Core>(options_, disk_.Load(applied_index_), disk_, Rng(seed));
 }
 
 void SimNode::Crash(size_t keep) {
@@ -24,7 +25,9 @@ void SimNode::Crash(size_t keep) {
 Output SimNode::Collect() {
   Output output = core_->TakeOutput();
   if (output.append) disk_.Submit(*output.append);
-  if (output.apply) apply_.push_back(*output.apply);
+  if (output.install || output.apply) {
+    apply_.push_back({output.install, output.apply ? output.apply->entries : std::vector<Entry>()});
+  }
   return output;
 }
 
@@ -40,16 +43,24 @@ void SimNode::ReportSynced() {
   core_->OnAppended(reported_);
 }
 
-std::vector<Entry> SimNode::ApplyNext() {
-  std::vector<Entry> entries = std::move(apply_.front().entries);
+SimNode::Applied SimNode::ApplyNext() {
+  Applied task = std::move(apply_.front());
   apply_.pop_front();
-  for (const Entry& entry : entries) {
-    RAFTKV_CHECK(entry.index == applied_index() + 1, "applied out of order");
-    RAFTKV_CHECK(disk_.TermAt(entry.index) == entry.term, "applied before it was durable");
-    applied_.push_back(entry);
+  if (task.install) {
+    RAFTKV_CHECK(task.install->last.index > applied_index_, "a snapshot of what is applied");
+    RAFTKV_CHECK(disk_.start().index >= task.install->last.index,
+                 "a snapshot was installed before it was durable");
+    applied_index_ = task.install->last.index;
   }
-  core_->OnApplied(applied_index());
-  return entries;
+  for (const Entry& entry : task.entries) {
+    RAFTKV_CHECK(entry.index == applied_index_ + 1, "applied out of order");
+    // An entry whose log was replaced since by a snapshot was durable before.
+    RAFTKV_CHECK(entry.index <= disk_.start().index || disk_.TermAt(entry.index) == entry.term,
+                 "applied before it was durable");
+    applied_index_ = entry.index;
+  }
+  core_->OnApplied(applied_index_);
+  return task;
 }
 
 }  // namespace raftkv::raft

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "raft/core.h"
@@ -23,7 +24,8 @@ class SimNode {
   SimDisk& disk() { return disk_; }
   const SimDisk& disk() const { return disk_; }
 
-  // Starts from what is on disk, with the state machine as of `applied`.
+  // Starts from what is on disk, with the state machine as of `applied`; it holds at least what the
+  // log has been cut off for.
   void Start(Index applied, uint64_t seed);
   // `keep`: so many of the unsynced tasks reached the disk all the same.
   void Crash(size_t keep);
@@ -39,13 +41,17 @@ class SimNode {
   // Tells the core of every write synced so far.
   void ReportSynced();
 
-  // Applies the oldest task and tells the core; returns the entries.
-  std::vector<Entry> ApplyNext();
+  // What one task for the state machine did.
+  struct Applied {
+    std::optional<SnapshotMeta> install;  // switched to this snapshot first
+    std::vector<Entry> entries;
+  };
+  // Carries out the oldest task and tells the core.
+  Applied ApplyNext();
   bool HasApply() const { return !apply_.empty(); }
 
-  // The state machine: all that was applied, from the first entry after the disk's start.
-  const std::vector<Entry>& applied() const { return applied_; }
-  Index applied_index() const { return disk_.start().index + applied_.size(); }
+  // The state machine's position.
+  Index applied_index() const { return applied_index_; }
 
  private:
   const Options options_;
@@ -53,8 +59,8 @@ class SimNode {
   std::unique_ptr<Core> core_;
   AppendSeq synced_ = 0;
   AppendSeq reported_ = 0;
-  std::deque<ApplyTask> apply_;
-  std::vector<Entry> applied_;
+  std::deque<Applied> apply_;
+  Index applied_index_;
 };
 
 }  // namespace raftkv::raft
