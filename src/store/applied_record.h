@@ -16,6 +16,8 @@ struct AppliedRecord {
   int64_t compacted_to = 0;      // old versions are physically gone up to here (local progress)
   uint64_t time_ms = 0;          // the state machine's clock: the highest leader time applied
   uint64_t sessions = 0;         // how many exist
+  // A restore raised the revision to this, without a change of that revision; 0: none ever did.
+  int64_t bumped_to = 0;
 
   bool operator==(const AppliedRecord&) const = default;
 };

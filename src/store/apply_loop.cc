@@ -3,6 +3,7 @@
 #include <chrono>
 #include <iterator>
 #include <limits>
+#include <string>
 
 #include "common/check.h"
 
@@ -27,6 +28,11 @@ ApplyLoop::~ApplyLoop() { Stop(); }
 
 void ApplyLoop::Submit(ApplyBatch batch) {
   RAFTKV_CHECK(mailbox_.Push(std::move(batch)), "entries were submitted to a stopped apply loop");
+}
+
+void ApplyLoop::SwitchTo(uint64_t staged_id, Index index) {
+  RAFTKV_CHECK(mailbox_.Push(Switch{staged_id, index}),
+               "a snapshot was installed in a stopped apply loop");
 }
 
 void ApplyLoop::WhenApplied(Index index, std::function<void(bool applied)> ready) {
@@ -69,6 +75,8 @@ void ApplyLoop::Run() {
         applied_waiters_.emplace(applied->index.value(), std::move(applied->ready));
       } else if (auto* compacted = std::get_if<CompactedWaiter>(&item)) {
         compacted_waiters_.emplace(compacted->revision, std::move(compacted->done));
+      } else if (auto* change = std::get_if<Switch>(&item)) {
+        CarryOut(*change);
       }
     }
     ApplyPending();
@@ -112,6 +120,22 @@ void ApplyLoop::ApplyPending() {
   pending_.waiters.clear();
   pending_bytes_ = 0;
   if (on_applied_) on_applied_(last, static_cast<uint64_t>(took.count()));
+  AnswerWaiters();
+}
+
+// A waiter for a compaction gets its answer from the new state as well: its compact revision is no
+// lower than the one that was waited for, and the walk towards it goes on there.
+void ApplyLoop::CarryOut(const Switch& change) {
+  ApplyPending();  // what was submitted before; its waiters want their results
+  const Clock::time_point start = Clock::now();
+  store_->SwitchTo(change.staged_id);
+  const Index applied = store_->applied().position.index;
+  RAFTKV_CHECK(applied == change.index,
+               "the snapshot of index " + std::to_string(change.index.value()) +
+                   " turned out to be of index " + std::to_string(applied.value()));
+  applied_index_.store(applied.value());
+  const auto took = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - start);
+  if (on_applied_) on_applied_(applied, static_cast<uint64_t>(took.count()));
   AnswerWaiters();
 }
 

@@ -50,6 +50,10 @@ class ApplyLoop {
   // blocks.
   void Submit(ApplyBatch batch);
 
+  // Queues the switch to a snapshot that ends at `index` (KvStore::SwitchTo), after what was
+  // submitted before; batches submitted later follow `index`. Reported by OnApplied like a batch.
+  void SwitchTo(uint64_t staged_id, Index index);
+
   // Calls `ready` once everything up to `index` is applied: at once, on the caller's thread, if it
   // is already, else on the apply thread. With false if the loop stops first. Any thread.
   void WhenApplied(Index index, std::function<void(bool applied)> ready);
@@ -73,11 +77,16 @@ class ApplyLoop {
     int64_t revision = 0;
     std::function<void(bool)> done;
   };
-  using Item = std::variant<ApplyBatch, AppliedWaiter, CompactedWaiter>;
+  struct Switch {
+    uint64_t staged_id = 0;
+    Index index;
+  };
+  using Item = std::variant<ApplyBatch, AppliedWaiter, CompactedWaiter, Switch>;
 
   void Run();
   void TakeBatch(ApplyBatch batch);
   void ApplyPending();
+  void CarryOut(const Switch& change);
   void AnswerWaiters();
   void FailWaiters();
   bool CompactionPending() const;

@@ -13,7 +13,8 @@ namespace raftkv::store {
 struct ApplyResult {
   Status status;
   std::variant<std::monostate, etcdserverpb::PutResponse, etcdserverpb::DeleteRangeResponse,
-               etcdserverpb::TxnResponse, etcdserverpb::CompactionResponse>
+               etcdserverpb::TxnResponse, etcdserverpb::CompactionResponse,
+               etcdserverpb::AlarmResponse>
       response;
   bool from_session = false;  // the write had been applied before; this is its first answer
 };

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "common/check.h"
+#include "common/membership_codec.h"
 #include "store/kv_errors.h"
 #include "store/mvcc.h"
 #include "store/session_answer.h"
@@ -29,9 +30,10 @@ void SetResult(Status status, Response&& response, ApplyResult* result) {
 
 }  // namespace
 
-BatchApplier::BatchApplier(Engine* engine, SessionTable* sessions, const AppliedRecord& before)
-    : engine_(engine),
-      sessions_(sessions),
+BatchApplier::BatchApplier(Engine* engine, SessionTable* sessions, ClusterState* cluster,
+                           const AppliedRecord& before)
+    : sessions_(sessions),
+      cluster_(cluster),
       applied_(before),
       writer_(engine->db(), engine->kv(), before.revision) {}
 
@@ -44,6 +46,8 @@ void BatchApplier::Apply(const Entry& entry, ApplyResult* result) {
     StatusOr<Command> command = DecodeCommand(entry.bytes());
     RAFTKV_CHECK(command.ok(), Name(entry) + ": " + command.status().ToString());
     ApplyCommand(*command, result);
+  } else if (entry.kind == EntryKind::kConfig) {
+    Configure(entry);
   }
   applied_.position = entry.position();
 }
@@ -109,6 +113,12 @@ void BatchApplier::Execute(const Command& command, ApplyResult* result) {
     case CommandType::kMemberAttributes:
       StoreMember(Parse<etcdserverpb::Member>(command));
       break;
+    case CommandType::kAlarm: {
+      etcdserverpb::AlarmResponse response;
+      ChangeAlarms(Parse<etcdserverpb::AlarmRequest>(command), &response);
+      SetResult(Status::Ok(), std::move(response), result);
+      break;
+    }
   }
 }
 
@@ -124,18 +134,86 @@ Status BatchApplier::Compact(int64_t revision, etcdserverpb::CompactionResponse*
 }
 
 void BatchApplier::StoreMember(const etcdserverpb::Member& member) {
+  // It may have been published before the removal and be committed after it: nobody would delete
+  // the record again.
+  if (cluster_->WasRemoved(NodeId(member.id()))) return;
   const std::string key = MemberKey(NodeId(member.id()));
-  const rocksdb::Status status =
-      writer_.batch()->Put(engine_->kv(), key, EncodeMemberRecord(key, member.SerializeAsString()));
+  Put(key, EncodeMemberRecord(key, member.SerializeAsString()));
+}
+
+void BatchApplier::Configure(const Entry& entry) {
+  StatusOr<Membership> membership = DecodeMembership(entry.bytes());
+  RAFTKV_CHECK(membership.ok(), Name(entry) + ": " + membership.status().ToString());
+  Put(ConfigKey(), EncodeConfigRecord(*membership));
+  for (const NodeId removed : membership->removed) {
+    if (cluster_->WasRemoved(removed)) continue;
+    Delete(MemberKey(removed));
+    // A member that is gone can't lower its alarms itself.
+    for (const Alarm& alarm : std::set<Alarm>(cluster_->alarms)) {
+      if (alarm.member == removed) Lower(alarm);
+    }
+  }
+  cluster_->configuration = std::move(membership).value();
+  cluster_changed_ = true;
+}
+
+// As etcd does it: the response lists what was asked for, what is raised (even if it was before),
+// or what was lowered. Beyond etcd, whose clients do it themselves, lowering the alarms of member 0
+// lowers those of every member, and then of every type where none is given.
+void BatchApplier::ChangeAlarms(const etcdserverpb::AlarmRequest& request,
+                                etcdserverpb::AlarmResponse* response) {
+  response->mutable_header()->set_revision(writer_.begin_revision());
+  const auto answer = [response](const Alarm& alarm) {
+    etcdserverpb::AlarmMember* member = response->add_alarms();
+    member->set_memberid(alarm.member.value());
+    member->set_alarm(static_cast<etcdserverpb::AlarmType>(alarm.type));
+  };
+  const bool any_type = request.alarm() == etcdserverpb::NONE;
+  const int type = request.alarm();
+  if (request.action() == etcdserverpb::AlarmRequest::GET) {
+    for (const Alarm& alarm : cluster_->alarms) {
+      if (any_type || alarm.type == type) answer(alarm);
+    }
+  } else if (request.action() == etcdserverpb::AlarmRequest::ACTIVATE) {
+    if (type < 1 || type > UINT8_MAX || cluster_->WasRemoved(NodeId(request.memberid()))) return;
+    const Alarm alarm{NodeId(request.memberid()), static_cast<uint8_t>(type)};
+    if (cluster_->alarms.insert(alarm).second) {
+      const std::string key = AlarmKey(alarm.member, alarm.type);
+      Put(key, EncodeAlarmRecord(key));
+      cluster_changed_ = true;
+    }
+    answer(alarm);
+  } else if (request.action() == etcdserverpb::AlarmRequest::DEACTIVATE) {
+    const bool any_member = request.memberid() == 0;
+    for (const Alarm& alarm : std::set<Alarm>(cluster_->alarms)) {
+      if (!any_member && alarm.member != NodeId(request.memberid())) continue;
+      if (alarm.type != type && !(any_member && any_type)) continue;
+      Lower(alarm);
+      answer(alarm);
+    }
+  }
+}
+
+void BatchApplier::Lower(const Alarm& alarm) {
+  cluster_->alarms.erase(alarm);
+  cluster_changed_ = true;
+  Delete(AlarmKey(alarm.member, alarm.type));
+}
+
+void BatchApplier::Put(const std::string& key, const std::string& record) {
+  const rocksdb::Status status = writer_.batch()->Put(writer_.kv(), key, record);
+  RAFTKV_CHECK(status.ok(), status.ToString());
+}
+
+void BatchApplier::Delete(const std::string& key) {
+  const rocksdb::Status status = writer_.batch()->Delete(writer_.kv(), key);
   RAFTKV_CHECK(status.ok(), status.ToString());
 }
 
 rocksdb::WriteBatch* BatchApplier::Finish() {
   applied_.revision = writer_.begin_revision();
   sessions_->Flush(writer_.batch());
-  const rocksdb::Status status =
-      writer_.batch()->Put(engine_->kv(), AppliedKey(), EncodeAppliedRecord(applied_));
-  RAFTKV_CHECK(status.ok(), status.ToString());
+  Put(AppliedKey(), EncodeAppliedRecord(applied_));
   return writer_.batch();
 }
 

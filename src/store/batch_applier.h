@@ -7,6 +7,7 @@
 #include "store/applied_record.h"
 #include "store/apply_result.h"
 #include "store/batch_writer.h"
+#include "store/cluster_state.h"
 #include "store/command.h"
 #include "store/engine.h"
 #include "store/session_table.h"
@@ -18,8 +19,9 @@ namespace raftkv::store {
 // program must not decide what replicas hold.
 class BatchApplier {
  public:
-  // `before` is the state before the batch.
-  BatchApplier(Engine* engine, SessionTable* sessions, const AppliedRecord& before);
+  // `before` is the state before the batch. `cluster` is kept up to date.
+  BatchApplier(Engine* engine, SessionTable* sessions, ClusterState* cluster,
+               const AppliedRecord& before);
 
   // Aborts if the entry does not follow the last one or can't be decoded.
   void Apply(const Entry& entry, ApplyResult* result);
@@ -28,6 +30,8 @@ class BatchApplier {
   rocksdb::WriteBatch* Finish();
 
   const AppliedRecord& applied() const { return applied_; }
+  // Whether the configuration or the alarms are not what they were.
+  bool cluster_changed() const { return cluster_changed_; }
 
  private:
   void ApplyCommand(const Command& command, ApplyResult* result);
@@ -36,10 +40,17 @@ class BatchApplier {
   const Request& Parse(const Command& command);
   Status Compact(int64_t revision, etcdserverpb::CompactionResponse* response);
   void StoreMember(const etcdserverpb::Member& member);
+  void Configure(const Entry& entry);
+  void ChangeAlarms(const etcdserverpb::AlarmRequest& request,
+                    etcdserverpb::AlarmResponse* response);
+  void Lower(const Alarm& alarm);
+  void Put(const std::string& key, const std::string& record);
+  void Delete(const std::string& key);
 
-  Engine* engine_;
   SessionTable* sessions_;
+  ClusterState* cluster_;
   AppliedRecord applied_;
+  bool cluster_changed_ = false;
   google::protobuf::Arena arena_;  // requests: the writer's overlay points into them
   BatchWriter writer_;
 };

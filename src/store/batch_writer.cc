@@ -1,12 +1,13 @@
 #include "store/batch_writer.h"
 
+#include <utility>
+
 #include "common/check.h"
-#include "store/engine.h"
 
 namespace raftkv::store {
 
-BatchWriter::BatchWriter(rocksdb::DB* db, rocksdb::ColumnFamilyHandle* kv, int64_t revision)
-    : kv_(kv), revision_(revision), view_(MvccView::ForApply(db, kv, &overlay_)) {}
+BatchWriter::BatchWriter(rocksdb::DB* db, FamilyHandle kv, int64_t revision)
+    : kv_(kv), revision_(revision), view_(MvccView::ForApply(db, std::move(kv), &overlay_)) {}
 
 void BatchWriter::Begin() { sub_ = 0; }
 
@@ -44,12 +45,12 @@ void BatchWriter::Write(const KeyVersion& version, Revision previous) {
   const DataRecord data{version.tombstone, version.create_revision, version.version, version.lease,
                         version.value};
   EncodeDataRecord(data_key_, version.mod.main, data, &record_);
-  rocksdb::Status status = batch_.Put(kv_, data_key_, record_);
+  rocksdb::Status status = batch_.Put(kv_.get(), data_key_, record_);
   if (status.ok()) {
     const std::string revision_key = RevisionKey(version.mod);
     EncodeRevisionRecord(revision_key, version.mod, {version.tombstone, previous, version.key},
                          &record_);
-    status = batch_.Put(kv_, revision_key, record_);
+    status = batch_.Put(kv_.get(), revision_key, record_);
   }
   RAFTKV_CHECK(status.ok(), status.ToString());
   overlay_.Add(version);

@@ -8,6 +8,7 @@
 #include <rocksdb/db.h>
 #include <rocksdb/write_batch.h>
 
+#include "store/engine.h"
 #include "store/mvcc_view.h"
 #include "store/overlay.h"
 
@@ -18,7 +19,7 @@ namespace raftkv::store {
 class BatchWriter {
  public:
   // `revision` is the store's before the batch.
-  BatchWriter(rocksdb::DB* db, rocksdb::ColumnFamilyHandle* kv, int64_t revision);
+  BatchWriter(rocksdb::DB* db, FamilyHandle kv, int64_t revision);
 
   BatchWriter(const BatchWriter&) = delete;
   BatchWriter& operator=(const BatchWriter&) = delete;
@@ -39,12 +40,13 @@ class BatchWriter {
 
   MvccView* view() { return &view_; }
   Overlay* overlay() { return &overlay_; }
+  rocksdb::ColumnFamilyHandle* kv() { return kv_.get(); }
   rocksdb::WriteBatch* batch() { return &batch_; }
 
  private:
   void Write(const KeyVersion& version, Revision previous);
 
-  rocksdb::ColumnFamilyHandle* kv_;
+  FamilyHandle kv_;
   int64_t revision_;
   uint32_t sub_ = 0;  // of the next change
   rocksdb::WriteBatch batch_;

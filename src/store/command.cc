@@ -30,6 +30,8 @@ std::string_view CommandTypeName(CommandType type) {
       return "compact";
     case CommandType::kMemberAttributes:
       return "member_attributes";
+    case CommandType::kAlarm:
+      return "alarm";
   }
   return "unknown";
 }
@@ -79,7 +81,7 @@ StatusOr<Command> DecodeCommand(std::string_view payload) {
     return BadCommand("the header is cut off");
   }
   if (type < static_cast<uint8_t>(CommandType::kPut) ||
-      type > static_cast<uint8_t>(CommandType::kMemberAttributes)) {
+      type > static_cast<uint8_t>(CommandType::kAlarm)) {
     return BadCommand("type " + std::to_string(type) + " is not known");
   }
   command.type = static_cast<CommandType>(type);

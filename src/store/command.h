@@ -8,7 +8,7 @@
 //   18  u8   flags: bit 0, a session follows
 //   [varint length, client id bytes, varint sequence]
 //   ...      the request, as protobuf (etcdserverpb.*) or, for kMemberAttributes,
-//   etcdserverpb.Member
+//   etcdserverpb.Member, for kAlarm etcdserverpb.AlarmRequest
 #pragma once
 
 #include <cstddef>
@@ -27,6 +27,7 @@ enum class CommandType : uint8_t {
   kTxn = 3,
   kCompact = 4,
   kMemberAttributes = 5,  // a member publishes its name and client addresses
+  kAlarm = 6,             // raises or lowers an alarm
 };
 
 std::string_view CommandTypeName(CommandType type);

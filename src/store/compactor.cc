@@ -23,7 +23,7 @@ bool Compactor::Step(size_t entries_max, AppliedRecord* applied, rocksdb::WriteB
   rocksdb::ReadOptions options;
   options.total_order_seek = true;
   options.iterate_upper_bound = &upper_bound;
-  std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(options, kv_));
+  std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(options, kv_.get()));
   it->Seek(RevisionKey(next_));
   for (size_t i = 0; i < entries_max && it->Valid(); ++i, it->Next()) {
     const std::string_view key(it->key().data(), it->key().size());
@@ -53,8 +53,8 @@ bool Compactor::Step(size_t entries_max, AppliedRecord* applied, rocksdb::WriteB
 }
 
 void Compactor::Remove(std::string_view user_key, Revision revision, rocksdb::WriteBatch* batch) {
-  rocksdb::Status status = batch->Delete(kv_, DataKey(user_key, revision));
-  if (status.ok()) status = batch->Delete(kv_, RevisionKey(revision));
+  rocksdb::Status status = batch->Delete(kv_.get(), DataKey(user_key, revision));
+  if (status.ok()) status = batch->Delete(kv_.get(), RevisionKey(revision));
   RAFTKV_CHECK(status.ok(), status.ToString());
 }
 

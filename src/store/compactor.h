@@ -3,11 +3,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 #include <rocksdb/db.h>
 #include <rocksdb/write_batch.h>
 
 #include "store/applied_record.h"
+#include "store/engine.h"
 #include "store/mvcc.h"
 
 namespace raftkv::store {
@@ -28,7 +30,7 @@ namespace raftkv::store {
 // step is repeated after a crash.
 class Compactor {
  public:
-  Compactor(rocksdb::DB* db, rocksdb::ColumnFamilyHandle* kv) : db_(db), kv_(kv) {}
+  Compactor(rocksdb::DB* db, FamilyHandle kv) : db_(db), kv_(std::move(kv)) {}
 
   // Looks at up to `entries_max` index entries and adds what goes to `batch`. Moves
   // `applied->compacted_to` on, which must be written with the batch. True while more remain. Safe
@@ -39,7 +41,7 @@ class Compactor {
   void Remove(std::string_view user_key, Revision revision, rocksdb::WriteBatch* batch);
 
   rocksdb::DB* db_;
-  rocksdb::ColumnFamilyHandle* kv_;
+  FamilyHandle kv_;
   // Where the walk towards `target_` continues. Kept in memory alone: after a restart the walk
   // starts at compacted_to again, and removing again what is gone does no harm.
   int64_t target_ = 0;  // 0: no walk under way

@@ -47,7 +47,10 @@ bool IsAccessProblem(const rocksdb::Status& status) {
   return status.IsIOError() && !status.IsPathNotFound();
 }
 
-Status CheckFamilies(const EngineOptions& options, const rocksdb::DBOptions& db_options) {
+// The column families that may be the applied state, of a directory that has no others than it
+// should.
+StatusOr<std::vector<std::string>> FindKvFamilies(const EngineOptions& options,
+                                                  const rocksdb::DBOptions& db_options) {
   std::vector<std::string> found;
   const rocksdb::Status listed = rocksdb::DB::ListColumnFamilies(db_options, options.path, &found);
   if (IsAccessProblem(listed)) {
@@ -58,15 +61,23 @@ Status CheckFamilies(const EngineOptions& options, const rocksdb::DBOptions& db_
                                          ": " + listed.ToString() + "; " + kDamagedAdvice);
   }
   const std::set<std::string> expected{rocksdb::kDefaultColumnFamilyName, kRaftMetaFamily,
-                                       kRaftLogFamily, kKvFamily};
-  const std::set<std::string> have(found.begin(), found.end());
-  if (have == expected) return Status::Ok();
+                                       kRaftLogFamily};
+  std::vector<std::string> kv_families;
+  std::set<std::string> others;
   std::string names;
-  for (const std::string& name : have) names += (names.empty() ? "" : ", ") + name;
+  for (const std::string& name : found) {
+    names += (names.empty() ? "" : ", ") + name;
+    if (ParseKvFamilyName(name)) {
+      kv_families.push_back(name);
+    } else {
+      others.insert(name);
+    }
+  }
+  if (others == expected) return kv_families;
   return Status(Code::kFailedPrecondition,
                 "the database " + options.path + " has the column families " + names +
-                    "; a directory of this version of raftkv has default, kv, raft_log and "
-                    "raft_meta: it belongs to another program, or to a newer version");
+                    "; a directory of this version of raftkv has default, raft_log, raft_meta, and "
+                    "kv or kv.<number>: it belongs to another program, or to a newer version");
 }
 
 Status OpenFailed(const std::string& path, const rocksdb::Status& status) {
@@ -103,7 +114,8 @@ Status FromRocksDb(const rocksdb::Status& status, const std::string& what) {
 }
 
 Status Engine::Bootstrap(const EngineOptions& options, const NodeIdentity& identity,
-                         const std::vector<std::pair<std::string, std::string>>& raft_meta) {
+                         const std::vector<std::pair<std::string, std::string>>& raft_meta,
+                         const std::vector<std::string>& kv_tables) {
   std::error_code error;
   if (fs::exists(options.path, error)) {
     return Status(Code::kAlreadyExists, options.path + " exists: it is opened, not made anew");
@@ -123,7 +135,11 @@ Status Engine::Bootstrap(const EngineOptions& options, const NodeIdentity& ident
   db_options.error_if_exists = true;
   std::unique_ptr<Engine> engine(new Engine);
   engine->path_ = building.path;
-  RAFTKV_RETURN_IF_ERROR(engine->OpenDatabase(db_options, building, /*read_only=*/false));
+  RAFTKV_RETURN_IF_ERROR(
+      engine->OpenDatabase(db_options, building, {kKvFamily}, /*read_only=*/false));
+  if (!kv_tables.empty()) {
+    RAFTKV_RETURN_IF_ERROR(engine->Ingest(engine->kv().get(), kv_tables));
+  }
 
   rocksdb::WriteBatch batch;
   batch.Put(engine->raft_meta_, std::string(kIdentityKey), EncodeIdentity(identity));
@@ -143,12 +159,15 @@ Status Engine::Bootstrap(const EngineOptions& options, const NodeIdentity& ident
 StatusOr<std::unique_ptr<Engine>> Engine::Open(const EngineOptions& options) {
   RAFTKV_RETURN_IF_ERROR(CheckLooksLikeDatabase(options.path));
   const rocksdb::DBOptions db_options = DatabaseOptions(options);
-  RAFTKV_RETURN_IF_ERROR(CheckFamilies(options, db_options));
+  RAFTKV_ASSIGN_OR_RETURN(const std::vector<std::string> kv_families,
+                          FindKvFamilies(options, db_options));
   std::unique_ptr<Engine> engine(new Engine);
   engine->path_ = options.path;
-  RAFTKV_RETURN_IF_ERROR(engine->OpenDatabase(db_options, options, /*read_only=*/false));
+  RAFTKV_RETURN_IF_ERROR(
+      engine->OpenDatabase(db_options, options, kv_families, /*read_only=*/false));
   RAFTKV_ASSIGN_OR_RETURN(engine->identity_,
                           ReadIdentity(engine->db(), engine->raft_meta(), options.path));
+  RAFTKV_RETURN_IF_ERROR(engine->DropUnusedKv());
   if (options.wal_recovery == WalRecovery::kTornTail) {
     RAFTKV_RETURN_IF_ERROR(engine->RetireTornWal());
   }
@@ -158,20 +177,24 @@ StatusOr<std::unique_ptr<Engine>> Engine::Open(const EngineOptions& options) {
 StatusOr<std::unique_ptr<Engine>> Engine::OpenReadOnly(const EngineOptions& options) {
   RAFTKV_RETURN_IF_ERROR(CheckLooksLikeDatabase(options.path));
   const rocksdb::DBOptions db_options = DatabaseOptions(options);
-  RAFTKV_RETURN_IF_ERROR(CheckFamilies(options, db_options));
+  RAFTKV_ASSIGN_OR_RETURN(const std::vector<std::string> kv_families,
+                          FindKvFamilies(options, db_options));
   std::unique_ptr<Engine> engine(new Engine);
   engine->path_ = options.path;
-  RAFTKV_RETURN_IF_ERROR(engine->OpenDatabase(db_options, options, /*read_only=*/true));
+  RAFTKV_RETURN_IF_ERROR(
+      engine->OpenDatabase(db_options, options, kv_families, /*read_only=*/true));
   RAFTKV_ASSIGN_OR_RETURN(engine->identity_,
                           ReadIdentity(engine->db(), engine->raft_meta(), options.path));
+  engine->staged_.clear();
   return engine;
 }
 
 Status Engine::OpenDatabase(const rocksdb::DBOptions& db_options, const EngineOptions& options,
-                            bool read_only) {
+                            const std::vector<std::string>& kv_families, bool read_only) {
   rocksdb::DBOptions with_listener = db_options;
   with_listener.listeners.push_back(std::make_shared<BackgroundErrorLog>());
-  const std::vector<rocksdb::ColumnFamilyDescriptor> families = ColumnFamilies(options);
+  const std::vector<rocksdb::ColumnFamilyDescriptor> families =
+      ColumnFamilies(options, kv_families);
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   rocksdb::DB* db = nullptr;
   const rocksdb::Status status =
@@ -180,11 +203,16 @@ Status Engine::OpenDatabase(const rocksdb::DBOptions& db_options, const EngineOp
   if (!status.ok()) return OpenFailed(options.path, status);
   db_.reset(db);
   // In the order of ColumnFamilies. The default family is not used.
+  constexpr size_t kFirstKv = 3;
   db->DestroyColumnFamilyHandle(handles[0]);
   raft_meta_ = handles[1];
   raft_log_ = handles[2];
-  kv_ = handles[3];
-  return Status::Ok();
+  std::map<uint64_t, FamilyHandle> kv;
+  for (size_t i = 0; i < kv_families.size(); ++i) {
+    kv_options_ = families[kFirstKv + i].options;
+    kv.emplace(*ParseKvFamilyName(kv_families[i]), Own(handles[kFirstKv + i]));
+  }
+  return ChooseKv(kv);
 }
 
 // The scanner takes a cut-off write for honest only at the very end of what was logged. So the file
@@ -211,7 +239,9 @@ Engine::~Engine() {
 
 Status Engine::Close() {
   if (!db_) return Status::Ok();
-  for (rocksdb::ColumnFamilyHandle** handle : {&raft_meta_, &raft_log_, &kv_}) {
+  kv_.reset();
+  staged_.clear();
+  for (rocksdb::ColumnFamilyHandle** handle : {&raft_meta_, &raft_log_}) {
     if (*handle != nullptr) db_->DestroyColumnFamilyHandle(*handle);
     *handle = nullptr;
   }
@@ -220,27 +250,18 @@ Status Engine::Close() {
   return FromRocksDb(status, "closing the database " + path_);
 }
 
-Status Engine::FlushKv() {
-  rocksdb::FlushOptions flush;
-  flush.wait = true;
-  return FromRocksDb(db_->Flush(flush, kv_), "flushing kv");
+FamilyHandle Engine::Own(rocksdb::ColumnFamilyHandle* handle) {
+  return FamilyHandle(handle, [db = db_.get()](rocksdb::ColumnFamilyHandle* owned) {
+    db->DestroyColumnFamilyHandle(owned);
+  });
 }
 
 Status Engine::FlushAll() {
   rocksdb::FlushOptions flush;
   flush.wait = true;
-  RAFTKV_RETURN_IF_ERROR(
-      FromRocksDb(db_->Flush(flush, {raft_meta_, raft_log_, kv_}), "flushing all column families"));
+  RAFTKV_RETURN_IF_ERROR(FromRocksDb(db_->Flush(flush, {raft_meta_, raft_log_, kv().get()}),
+                                     "flushing all column families"));
   return FromRocksDb(db_->SyncWAL(), "syncing the WAL");
-}
-
-StatusOr<std::string> Engine::GetFlushedKv(const std::string& key) const {
-  rocksdb::ReadOptions read;
-  read.read_tier = rocksdb::kPersistedTier;
-  std::string value;
-  const rocksdb::Status status = db_->Get(read, kv_, key, &value);
-  if (!status.ok()) return FromRocksDb(status, "reading what kv has flushed");
-  return value;
 }
 
 uint64_t Engine::IntProperty(rocksdb::ColumnFamilyHandle* family, const std::string& name) const {

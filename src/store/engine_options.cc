@@ -65,6 +65,9 @@ void SetResources(const EngineOptions& options, rocksdb::DBOptions* db) {
   db->bytes_per_sync = 1 << 20;
   // Compactions read in large pieces; the default of 7.8 is to read block by block.
   db->compaction_readahead_size = 2 << 20;
+  // Whoever lets go of a family that was replaced last, a reader perhaps, does not delete its files
+  // itself: a background thread does.
+  db->avoid_unnecessary_blocking_io = true;
   // Sampling every table's statistics at open costs a read per table; compaction does without.
   db->skip_stats_update_on_db_open = true;
   db->stats_persist_period_sec = 0;
@@ -166,7 +169,8 @@ rocksdb::ColumnFamilyOptions KvFamilyOptions(const EngineOptions& options,
   return family;
 }
 
-std::vector<rocksdb::ColumnFamilyDescriptor> ColumnFamilies(const EngineOptions& options) {
+std::vector<rocksdb::ColumnFamilyDescriptor> ColumnFamilies(
+    const EngineOptions& options, const std::vector<std::string>& kv_families) {
   // Half of the cache is kept for indexes and filters: scans do not push them out.
   const std::shared_ptr<rocksdb::Cache> cache =
       rocksdb::NewLRUCache(options.block_cache_bytes, -1, false, 0.5);
@@ -174,10 +178,21 @@ std::vector<rocksdb::ColumnFamilyDescriptor> ColumnFamilies(const EngineOptions&
   rocksdb::BlockBasedTableOptions no_cache;
   no_cache.no_block_cache = true;  // or it would get a cache of its own
   unused.table_factory.reset(rocksdb::NewBlockBasedTableFactory(no_cache));
-  return {{rocksdb::kDefaultColumnFamilyName, unused},
-          {kRaftMetaFamily, RaftMetaFamilyOptions(options, cache)},
-          {kRaftLogFamily, RaftLogFamilyOptions(options, cache)},
-          {kKvFamily, KvFamilyOptions(options, cache)}};
+  std::vector<rocksdb::ColumnFamilyDescriptor> families{
+      {rocksdb::kDefaultColumnFamilyName, unused},
+      {kRaftMetaFamily, RaftMetaFamilyOptions(options, cache)},
+      {kRaftLogFamily, RaftLogFamilyOptions(options, cache)}};
+  const rocksdb::ColumnFamilyOptions kv = KvFamilyOptions(options, cache);
+  for (const std::string& name : kv_families) families.emplace_back(name, kv);
+  return families;
+}
+
+rocksdb::Options StagedTableOptions(rocksdb::Env* env) {
+  EngineOptions unused;
+  unused.env = env;
+  // The writer of a table reads none: a cache of no size is all it needs.
+  return rocksdb::Options(DatabaseOptions(unused),
+                          KvFamilyOptions(unused, rocksdb::NewLRUCache(0)));
 }
 
 }  // namespace raftkv::store

@@ -5,10 +5,12 @@
 namespace raftkv::store {
 
 inline constexpr char kAppliedKind = 'a';
+inline constexpr char kConfigKind = 'c';
 inline constexpr char kDataKind = 'd';
 inline constexpr char kMemberKind = 'm';
 inline constexpr char kRevisionKind = 'r';
 inline constexpr char kSessionKind = 's';
+inline constexpr char kAlarmKind = 'w';
 inline constexpr char kSessionTimeKind = 'x';
 
 }  // namespace raftkv::store

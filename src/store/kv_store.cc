@@ -9,6 +9,7 @@
 #include "common/check.h"
 #include "store/batch_applier.h"
 #include "store/kv_errors.h"
+#include "store/live_hash.h"
 #include "store/mvcc.h"
 #include "store/mvcc_view.h"
 #include "store/range_read.h"
@@ -22,20 +23,20 @@ namespace {
 std::string_view View(const rocksdb::Slice& slice) { return {slice.data(), slice.size()}; }
 
 // Whether the column family holds anything at all.
-StatusOr<bool> IsEmpty(Engine* engine) {
+StatusOr<bool> IsEmpty(Engine* engine, const FamilyHandle& kv) {
   rocksdb::ReadOptions options;
   options.total_order_seek = true;
-  std::unique_ptr<rocksdb::Iterator> it(engine->db()->NewIterator(options, engine->kv()));
+  std::unique_ptr<rocksdb::Iterator> it(engine->db()->NewIterator(options, kv.get()));
   it->SeekToFirst();
   RAFTKV_RETURN_IF_ERROR(FromRocksDb(it->status(), "kv: look for the first key"));
   return !it->Valid();
 }
 
 // The newest revision in the index; 0 when there is none.
-StatusOr<int64_t> NewestIndexed(Engine* engine) {
+StatusOr<int64_t> NewestIndexed(Engine* engine, const FamilyHandle& kv) {
   rocksdb::ReadOptions options;
   options.total_order_seek = true;
-  std::unique_ptr<rocksdb::Iterator> it(engine->db()->NewIterator(options, engine->kv()));
+  std::unique_ptr<rocksdb::Iterator> it(engine->db()->NewIterator(options, kv.get()));
   it->SeekForPrev(std::string(1, kRevisionKind + 1));
   RAFTKV_RETURN_IF_ERROR(FromRocksDb(it->status(), "kv: look for the newest revision"));
   if (!it->Valid() || View(it->key()).front() != kRevisionKind) return int64_t{0};
@@ -45,11 +46,13 @@ StatusOr<int64_t> NewestIndexed(Engine* engine) {
 }
 
 // The applied record and the data are written together, so they must tell the same story. The
-// newest revision's index entries outlive every compaction (see Compactor).
-Status CheckAgainstData(Engine* engine, const AppliedRecord& applied) {
-  RAFTKV_ASSIGN_OR_RETURN(const int64_t newest, NewestIndexed(engine));
+// newest revision's index entries outlive every compaction (see Compactor). A restore raises the
+// revision with nothing to show for it.
+Status CheckAgainstData(Engine* engine, const FamilyHandle& kv, const AppliedRecord& applied) {
+  RAFTKV_ASSIGN_OR_RETURN(const int64_t newest, NewestIndexed(engine, kv));
   const int64_t expected = applied.revision == 1 ? 0 : applied.revision;
   if (newest == expected) return Status::Ok();
+  if (applied.revision == applied.bumped_to && newest < applied.revision) return Status::Ok();
   return {Code::kCorruption,
           "kv: the applied record says revision " + std::to_string(applied.revision) +
               ", but the newest change in the revision index is of " + std::to_string(newest)};
@@ -57,43 +60,75 @@ Status CheckAgainstData(Engine* engine, const AppliedRecord& applied) {
 
 }  // namespace
 
-StatusOr<std::unique_ptr<KvStore>> KvStore::Open(Engine* engine, const KvStoreOptions& options) {
+StatusOr<KvStore::Contents> KvStore::ReadContents(Engine* engine, const FamilyHandle& kv) {
   std::string bytes;
   const rocksdb::Status status =
-      engine->db()->Get(rocksdb::ReadOptions(), engine->kv(), AppliedKey(), &bytes);
-  AppliedRecord applied;
+      engine->db()->Get(rocksdb::ReadOptions(), kv.get(), AppliedKey(), &bytes);
+  Contents contents;
   if (status.IsNotFound()) {
-    RAFTKV_ASSIGN_OR_RETURN(const bool empty, IsEmpty(engine));
+    RAFTKV_ASSIGN_OR_RETURN(const bool empty, IsEmpty(engine, kv));
     if (!empty) {
       return Status(Code::kCorruption,
                     "kv: there is data, but no applied record to say what it stands for");
     }
   } else {
     RAFTKV_RETURN_IF_ERROR(FromRocksDb(status, "kv: read the applied record"));
-    RAFTKV_ASSIGN_OR_RETURN(applied, DecodeAppliedRecord(bytes));
-    RAFTKV_RETURN_IF_ERROR(CheckAgainstData(engine, applied));
+    RAFTKV_ASSIGN_OR_RETURN(contents.applied, DecodeAppliedRecord(bytes));
+    RAFTKV_RETURN_IF_ERROR(CheckAgainstData(engine, kv, contents.applied));
   }
-  std::unique_ptr<KvStore> store(new KvStore(engine, options, applied));
-  RAFTKV_RETURN_IF_ERROR(store->ReadMembers().status());
-  return store;
+  RAFTKV_ASSIGN_OR_RETURN(contents.cluster, ReadClusterState(engine->db(), kv));
+  RAFTKV_RETURN_IF_ERROR(ReadMembers(engine, kv).status());
+  return contents;
 }
 
-KvStore::KvStore(Engine* engine, const KvStoreOptions& options, const AppliedRecord& applied)
-    : engine_(engine),
-      current_(applied),
-      sessions_(engine->db(), engine->kv(), {options.sessions_max, options.session_ttl_ms}),
-      compactor_(engine->db(), engine->kv()),
-      revision_(applied.revision),
-      compact_revision_(applied.compact_revision),
-      published_(applied) {}
+StatusOr<std::unique_ptr<KvStore>> KvStore::Open(Engine* engine, const KvStoreOptions& options) {
+  FamilyHandle kv = engine->kv();
+  RAFTKV_ASSIGN_OR_RETURN(Contents contents, ReadContents(engine, kv));
+  return std::unique_ptr<KvStore>(new KvStore(engine, options, std::move(kv), std::move(contents)));
+}
+
+KvStore::KvStore(Engine* engine, const KvStoreOptions& options, FamilyHandle kv, Contents contents)
+    : engine_(engine), session_limits_{options.sessions_max, options.session_ttl_ms} {
+  Install(std::move(kv), std::move(contents));
+}
+
+void KvStore::Install(FamilyHandle kv, Contents contents) {
+  current_ = contents.applied;
+  cluster_ = std::move(contents.cluster);
+  sessions_.emplace(engine_->db(), kv, session_limits_);
+  compactor_.emplace(engine_->db(), kv);
+  auto served = std::make_shared<Served>(std::move(kv), current_);
+  std::lock_guard lock(mutex_);
+  served_ = std::move(served);
+  published_ = current_;
+  published_cluster_ = cluster_;
+}
+
+void KvStore::SwitchTo(uint64_t staged_id) {
+  Status status = engine_->AdoptStagedKv(staged_id);
+  RAFTKV_CHECK(status.ok(), "switching to a snapshot: " + status.ToString());
+  FamilyHandle kv = engine_->kv();
+  StatusOr<Contents> contents = ReadContents(engine_, kv);
+  RAFTKV_CHECK(contents.ok(), "the state of a snapshot: " + contents.status().ToString());
+  RAFTKV_CHECK(contents->applied.position.index > current_.position.index,
+               "a snapshot of index " + std::to_string(contents->applied.position.index.value()) +
+                   " is not ahead of the applied index " +
+                   std::to_string(current_.position.index.value()));
+  Install(std::move(kv), std::move(contents).value());
+}
 
 AppliedRecord KvStore::applied() const {
   std::lock_guard lock(mutex_);
   return published_;
 }
 
-int64_t KvStore::revision() const { return revision_.load(); }
-int64_t KvStore::compact_revision() const { return compact_revision_.load(); }
+std::shared_ptr<KvStore::Served> KvStore::Serve() const {
+  std::lock_guard lock(mutex_);
+  return served_;
+}
+
+int64_t KvStore::revision() const { return Serve()->revision.load(); }
+int64_t KvStore::compact_revision() const { return Serve()->compact_revision.load(); }
 
 StatusOr<AppliedRecord> KvStore::DurableApplied() const {
   const StatusOr<std::string> bytes = engine_->GetFlushedKv(AppliedKey());
@@ -108,22 +143,22 @@ void KvStore::Apply(std::span<const Entry> entries, std::vector<ApplyResult>* re
   results->clear();
   results->resize(entries.size());
   if (entries.empty()) return;
-  BatchApplier applier(engine_, &sessions_, current_);
+  BatchApplier applier(engine_, &*sessions_, &cluster_, current_);
   for (size_t i = 0; i < entries.size(); ++i) applier.Apply(entries[i], &(*results)[i]);
   Write(applier.Finish());
   current_ = applier.applied();
-  Publish(current_);
+  Publish(current_, applier.cluster_changed());
 }
 
 bool KvStore::CompactStep(size_t versions_max) {
   if (current_.compacted_to >= current_.compact_revision) return false;
   rocksdb::WriteBatch batch;
-  const bool more = compactor_.Step(versions_max, &current_, &batch);
+  const bool more = compactor_->Step(versions_max, &current_, &batch);
   const rocksdb::Status status =
-      batch.Put(engine_->kv(), AppliedKey(), EncodeAppliedRecord(current_));
+      batch.Put(engine_->kv().get(), AppliedKey(), EncodeAppliedRecord(current_));
   RAFTKV_CHECK(status.ok(), status.ToString());
   Write(&batch);
-  Publish(current_);
+  Publish(current_, /*cluster_changed=*/false);
   return more;
 }
 
@@ -137,19 +172,26 @@ void KvStore::Write(rocksdb::WriteBatch* batch) {
   RAFTKV_CHECK(status.ok(), "writing applied state: " + status.ToString());
 }
 
-void KvStore::Publish(const AppliedRecord& applied) {
-  revision_.store(applied.revision);
-  compact_revision_.store(applied.compact_revision);
+void KvStore::Publish(const AppliedRecord& applied, bool cluster_changed) {
   std::lock_guard lock(mutex_);
+  if (cluster_changed) published_cluster_ = cluster_;
+  served_->revision.store(applied.revision);
+  served_->compact_revision.store(applied.compact_revision);
   published_ = applied;
+}
+
+std::pair<MvccView, ReadBounds> KvStore::Take(
+    const std::function<MvccView(const FamilyHandle&)>& make) const {
+  const std::shared_ptr<Served> served = Serve();
+  return TakeView(served->revision, served->compact_revision, [&] { return make(served->kv); });
 }
 
 StatusOr<etcdserverpb::RangeResponse> KvStore::Range(
     const etcdserverpb::RangeRequest& request) const {
   const KeyRange range = KeyRange::Of(request.key(), request.range_end());
-  auto [view, bounds] = TakeView(revision_, compact_revision_, [&] {
-    return range.single ? MvccView::ForKey(engine_->db(), engine_->kv())
-                        : MvccView::ForRange(engine_->db(), engine_->kv(), range);
+  auto [view, bounds] = Take([&](const FamilyHandle& kv) {
+    return range.single ? MvccView::ForKey(engine_->db(), kv)
+                        : MvccView::ForRange(engine_->db(), kv, range);
   });
   etcdserverpb::RangeResponse response;
   RAFTKV_RETURN_IF_ERROR(ReadRange(&view, bounds, request, &response));
@@ -159,23 +201,53 @@ StatusOr<etcdserverpb::RangeResponse> KvStore::Range(
 StatusOr<etcdserverpb::TxnResponse> KvStore::ReadOnlyTxn(
     const etcdserverpb::TxnRequest& request) const {
   RAFTKV_CHECK(IsReadOnly(request), "a transaction with writes was not proposed");
-  auto [view, bounds] = TakeView(revision_, compact_revision_,
-                                 [this] { return MvccView::ForAll(engine_->db(), engine_->kv()); });
+  auto [view, bounds] =
+      Take([this](const FamilyHandle& kv) { return MvccView::ForAll(engine_->db(), kv); });
   etcdserverpb::TxnResponse response;
   RAFTKV_RETURN_IF_ERROR(Transaction(&view, bounds).Run(request, &response));
   return response;
 }
 
-std::vector<etcdserverpb::Member> KvStore::Members() const { return ReadMembers().value(); }
+std::optional<Membership> KvStore::Configuration() const {
+  std::lock_guard lock(mutex_);
+  return published_cluster_.configuration;
+}
 
-StatusOr<std::vector<etcdserverpb::Member>> KvStore::ReadMembers() const {
+std::vector<etcdserverpb::AlarmMember> KvStore::Alarms() const {
+  std::vector<etcdserverpb::AlarmMember> alarms;
+  std::lock_guard lock(mutex_);
+  for (const Alarm& alarm : published_cluster_.alarms) {
+    etcdserverpb::AlarmMember& member = alarms.emplace_back();
+    member.set_memberid(alarm.member.value());
+    member.set_alarm(static_cast<etcdserverpb::AlarmType>(alarm.type));
+  }
+  return alarms;
+}
+
+StatusOr<KvStore::Hash> KvStore::HashAt(int64_t revision, const std::function<bool()>& stop) const {
+  auto [view, bounds] =
+      Take([this](const FamilyHandle& kv) { return MvccView::ForBulk(engine_->db(), kv); });
+  RAFTKV_RETURN_IF_ERROR(CheckReadRevision(revision, bounds));
+  Hash hash;
+  hash.revision = revision > 0 ? revision : bounds.revision;
+  hash.compact_revision = bounds.compact_revision;
+  RAFTKV_ASSIGN_OR_RETURN(hash.hash, HashLiveKeys(&view, hash.revision, stop));
+  return hash;
+}
+
+std::vector<etcdserverpb::Member> KvStore::Members() const {
+  return ReadMembers(engine_, Serve()->kv).value();
+}
+
+StatusOr<std::vector<etcdserverpb::Member>> KvStore::ReadMembers(Engine* engine,
+                                                                 const FamilyHandle& kv) {
   const std::string begin(1, kMemberKind);
   const std::string end(1, kMemberKind + 1);
   const rocksdb::Slice upper_bound(end);
   rocksdb::ReadOptions options;
   options.total_order_seek = true;
   options.iterate_upper_bound = &upper_bound;
-  std::unique_ptr<rocksdb::Iterator> it(engine_->db()->NewIterator(options, engine_->kv()));
+  std::unique_ptr<rocksdb::Iterator> it(engine->db()->NewIterator(options, kv.get()));
   std::vector<etcdserverpb::Member> members;
   for (it->Seek(begin); it->Valid(); it->Next()) {
     RAFTKV_ASSIGN_OR_RETURN(const std::string_view bytes,

@@ -4,18 +4,25 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
+#include "common/membership.h"
 #include "common/status.h"
 #include "common/types.h"
 #include "rpc.pb.h"
 #include "store/applied_record.h"
 #include "store/apply_result.h"
+#include "store/cluster_state.h"
 #include "store/compactor.h"
 #include "store/engine.h"
+#include "store/mvcc_view.h"
+#include "store/range_read.h"
 #include "store/session_table.h"
 
 namespace raftkv::store {
@@ -51,6 +58,28 @@ class KvStore {
   // never the one a read at the compact revision needs.
   bool CompactStep(size_t versions_max);
 
+  // The state is that of the staged family `id` from now on (Engine::AdoptStagedKv), whose applied
+  // record is ahead of ours. Readers under way finish on the old one. Aborts on damage: the
+  // snapshot was verified before. The apply thread's.
+  void SwitchTo(uint64_t staged_id);
+
+  // The configuration as of the applied position: that of the last configuration entry applied,
+  // none before the first.
+  std::optional<Membership> Configuration() const;
+  // Alarms that are raised.
+  std::vector<etcdserverpb::AlarmMember> Alarms() const;
+
+  // A hash of the logical state at `revision` (0: the current one): every live key with its value,
+  // lease, version and revisions, in order; equal on all nodes, whatever each has compacted or
+  // flushed. Reads everything. Errors as for a read at that revision. `stop` is asked now and then,
+  // and ends it with kCancelled.
+  struct Hash {
+    uint32_t hash = 0;
+    int64_t revision = 0;
+    int64_t compact_revision = 0;
+  };
+  StatusOr<Hash> HashAt(int64_t revision, const std::function<bool()>& stop) const;
+
   // A read at one consistent revision. Errors: ErrCompacted, ErrFutureRevision; kCorruption, with
   // the key, for a record that fails its checksum.
   StatusOr<etcdserverpb::RangeResponse> Range(const etcdserverpb::RangeRequest& request) const;
@@ -62,24 +91,51 @@ class KvStore {
   std::vector<etcdserverpb::Member> Members() const;
 
  private:
-  KvStore(Engine* engine, const KvStoreOptions& options, const AppliedRecord& applied);
+  // A column family and what readers of it go by (take_view.h says in which order). They are one
+  // object, so that nobody can read one family with the bounds of another.
+  struct Served {
+    Served(FamilyHandle family, const AppliedRecord& applied)
+        : kv(std::move(family)),
+          revision(applied.revision),
+          compact_revision(applied.compact_revision) {}
 
-  StatusOr<std::vector<etcdserverpb::Member>> ReadMembers() const;
+    const FamilyHandle kv;
+    std::atomic<int64_t> revision;
+    std::atomic<int64_t> compact_revision;
+  };
+
+  // What a family holds besides the data.
+  struct Contents {
+    AppliedRecord applied;
+    ClusterState cluster;
+  };
+
+  KvStore(Engine* engine, const KvStoreOptions& options, FamilyHandle kv, Contents contents);
+
+  static StatusOr<Contents> ReadContents(Engine* engine, const FamilyHandle& kv);
+  static StatusOr<std::vector<etcdserverpb::Member>> ReadMembers(Engine* engine,
+                                                                 const FamilyHandle& kv);
+  std::shared_ptr<Served> Serve() const;
+  std::pair<MvccView, ReadBounds> Take(
+      const std::function<MvccView(const FamilyHandle&)>& make) const;
   void Write(rocksdb::WriteBatch* batch);
-  void Publish(const AppliedRecord& applied);
+  void Publish(const AppliedRecord& applied, bool cluster_changed);
+  void Install(FamilyHandle kv, Contents contents);
 
   Engine* const engine_;
+  const SessionLimits session_limits_;
 
-  // The apply thread's own.
+  // The apply thread's own. The last two belong to one family, and start afresh with another.
   AppliedRecord current_;
-  SessionTable sessions_;
-  Compactor compactor_;
+  ClusterState cluster_;
+  std::optional<SessionTable> sessions_;
+  std::optional<Compactor> compactor_;
 
-  // What readers go by; the order of things is in take_view.h.
-  std::atomic<int64_t> revision_;
-  std::atomic<int64_t> compact_revision_;
+  // What readers go by: all guarded by mutex_, and changed together by a switch.
   mutable std::mutex mutex_;
-  AppliedRecord published_;  // guarded by mutex_
+  std::shared_ptr<Served> served_;
+  AppliedRecord published_;
+  ClusterState published_cluster_;
 };
 
 }  // namespace raftkv::store

@@ -5,6 +5,7 @@
 #include "common/check.h"
 #include "common/coding.h"
 #include "common/crc32c.h"
+#include "common/membership_codec.h"
 
 namespace raftkv::store {
 namespace {
@@ -274,6 +275,27 @@ Status DecodeMemberKey(std::string_view key, NodeId* node) {
   return Status::Ok();
 }
 
+std::string ConfigKey() { return std::string(1, kConfigKind); }
+
+std::string AlarmKey(NodeId member, uint8_t type) {
+  std::string out(1, kAlarmKind);
+  AppendBigEndian64(&out, member.value());
+  out.push_back(static_cast<char>(type));
+  return out;
+}
+
+Status DecodeAlarmKey(std::string_view key, NodeId* member, uint8_t* type) {
+  std::string_view rest = key;
+  uint8_t kind = 0;
+  uint64_t id = 0;
+  if (!ConsumeByte(&rest, &kind) || kind != kAlarmKind || !ConsumeBigEndian64(&rest, &id) ||
+      !ConsumeByte(&rest, type) || !rest.empty()) {
+    return BadKey(key, "alarm");
+  }
+  *member = NodeId(id);
+  return Status::Ok();
+}
+
 // --- Records ---
 
 void EncodeDataRecord(std::string_view data_key, int64_t mod_revision, const DataRecord& record,
@@ -368,7 +390,7 @@ std::string EncodeAppliedRecord(const AppliedRecord& record) {
   AppendLittleEndian64(&out, static_cast<uint64_t>(record.compacted_to));
   AppendLittleEndian64(&out, record.time_ms);
   AppendLittleEndian64(&out, record.sessions);
-  AppendLittleEndian64(&out, 0);
+  AppendLittleEndian64(&out, static_cast<uint64_t>(record.bumped_to));
   Seal(AppliedKey(), &out);
   return out;
 }
@@ -381,7 +403,7 @@ StatusOr<AppliedRecord> DecodeAppliedRecord(std::string_view bytes) {
   for (uint64_t& field : fields) {
     if (!ConsumeLittleEndian64(&body, &field)) return BadRecord(key, "is cut off");
   }
-  if (!body.empty() || fields[7] != 0) return BadRecord(key, "is malformed");
+  if (!body.empty()) return BadRecord(key, "is malformed");
   AppliedRecord record;
   record.position = {Index(fields[0]), Term(fields[1])};
   record.revision = static_cast<int64_t>(fields[2]);
@@ -389,8 +411,10 @@ StatusOr<AppliedRecord> DecodeAppliedRecord(std::string_view bytes) {
   record.compacted_to = static_cast<int64_t>(fields[4]);
   record.time_ms = fields[5];
   record.sessions = fields[6];
+  record.bumped_to = static_cast<int64_t>(fields[7]);
   if (record.revision < 1 || record.compact_revision < 0 || record.compacted_to < 0 ||
-      record.compact_revision > record.revision || record.compacted_to > record.compact_revision) {
+      record.compact_revision > record.revision || record.compacted_to > record.compact_revision ||
+      record.bumped_to < 0 || record.bumped_to > record.revision) {
     return BadRecord(key, "contradicts itself");
   }
   return record;
@@ -418,7 +442,7 @@ StatusOr<SessionRecord> DecodeSessionRecord(std::string_view session_key, std::s
   std::string_view message;
   Code code = Code::kOk;
   if (!ConsumeVarint(&body, &record.sequence) || !ConsumeVarint(&body, &record.last_used_ms) ||
-      !ConsumeByte(&body, &kind) || kind > static_cast<uint8_t>(AnswerKind::kTooLarge) ||
+      !ConsumeByte(&body, &kind) || kind > static_cast<uint8_t>(AnswerKind::kAlarm) ||
       !ConsumeVarint(&body, &number) || !ConsumeLengthPrefixed(&body, &message) ||
       !StatusCode(number, &code)) {
     return BadRecord(session_key, "is malformed");
@@ -454,6 +478,35 @@ StatusOr<std::string_view> DecodeMemberRecord(std::string_view key, std::string_
   std::string_view body;
   RAFTKV_RETURN_IF_ERROR(Open(key, bytes, &body));
   return body;
+}
+
+std::string EncodeConfigRecord(const Membership& membership) {
+  std::string out;
+  Begin(&out);
+  out.append(EncodeMembership(membership));
+  Seal(ConfigKey(), &out);
+  return out;
+}
+
+StatusOr<Membership> DecodeConfigRecord(std::string_view bytes) {
+  std::string_view body;
+  RAFTKV_RETURN_IF_ERROR(Open(ConfigKey(), bytes, &body));
+  StatusOr<Membership> membership = DecodeMembership(body);
+  if (!membership.ok()) {
+    return BadRecord(ConfigKey(), "holds no configuration: " + membership.status().message());
+  }
+  return membership;
+}
+
+std::string EncodeAlarmRecord(std::string_view key) { return EncodeSessionTimeRecord(key); }
+
+Status DecodeAlarmRecord(std::string_view key, std::string_view bytes) {
+  return DecodeSessionTimeRecord(key, bytes);
+}
+
+Status CheckRecord(std::string_view key, std::string_view bytes) {
+  std::string_view body;
+  return Open(key, bytes, &body);
 }
 
 }  // namespace raftkv::store

@@ -4,10 +4,12 @@
 // `ldb` output can be read by eye:
 //
 //   "a"                                                 the applied record, one
+//   "c"                                                 the configuration, one
 //   "d" escaped-key 00 01  ^revision(8) ^sub(4)         one version of a key, newest first
 //   "m" node id(8)                                      a member's published attributes
 //   "r" revision(8) sub(4)                              which key changed in that revision
 //   "s" client id                                       a client session
+//   "w" member id(8) type(1)                            an alarm that is raised
 //   "x" second(8) client id                             sessions by when they were last used
 //
 // Numbers in keys are big-endian; ^ means every bit inverted, so that a higher number sorts first.
@@ -25,7 +27,8 @@
 // Bodies (varints are LEB128; "bytes" without a length run to the end):
 //
 //   a   u64 x 8: index, term, revision, compact revision, compacted-to, clock in ms, number of
-//       sessions, 0; little-endian
+//       sessions, bumped-to; little-endian
+//   c   the membership (common/membership_codec.h)
 //   d   u8 flags (bit 0: tombstone). A tombstone ends here. Else: varint (revision in the key -
 //       create revision), varint version, varint lease, the value's bytes
 //   m   etcdserverpb.Member, as protobuf: ID, name, clientURLs
@@ -33,6 +36,7 @@
 //       (revision in the key - its revision), varint its sub. Then the key's bytes, not escaped
 //   s   varint sequence, varint last used in ms, u8 answer kind (AnswerKind), varint status code
 //       (canonical gRPC number), varint length and bytes of the status message, answer bytes
+//   w   nothing
 //   x   nothing
 //
 // `r` names the version its change replaced. Compaction can then remove old versions by reading the
@@ -45,6 +49,7 @@
 #include <string>
 #include <string_view>
 
+#include "common/membership.h"
 #include "common/status.h"
 #include "common/types.h"
 #include "store/applied_record.h"
@@ -104,6 +109,12 @@ Status DecodeSessionTimeKey(std::string_view key, uint64_t* second_ms, std::stri
 std::string MemberKey(NodeId node);
 Status DecodeMemberKey(std::string_view key, NodeId* node);
 
+std::string ConfigKey();
+
+// `type` is etcdserverpb.AlarmType.
+std::string AlarmKey(NodeId member, uint8_t type);
+Status DecodeAlarmKey(std::string_view key, NodeId* member, uint8_t* type);
+
 // --- Records ---
 //
 // Encoders replace `out`. Decoders return kCorruption with what is wrong, naming the key, for a
@@ -144,6 +155,7 @@ enum class AnswerKind : uint8_t {
   kTxn = 3,          // etcdserverpb.TxnResponse
   kCompact = 4,      // etcdserverpb.CompactionResponse
   kTooLarge = 5,     // it was not kept; instead: the revision it reported, as a varint
+  kAlarm = 6,        // etcdserverpb.AlarmResponse
 };
 
 struct SessionRecord {
@@ -163,6 +175,15 @@ Status DecodeSessionTimeRecord(std::string_view key, std::string_view bytes);
 // `member` is etcdserverpb.Member, serialized.
 std::string EncodeMemberRecord(std::string_view key, std::string_view member);
 StatusOr<std::string_view> DecodeMemberRecord(std::string_view key, std::string_view bytes);
+
+std::string EncodeConfigRecord(const Membership& membership);
+StatusOr<Membership> DecodeConfigRecord(std::string_view bytes);
+
+std::string EncodeAlarmRecord(std::string_view key);
+Status DecodeAlarmRecord(std::string_view key, std::string_view bytes);
+
+// What holds for every kind: the version is known and the checksum right.
+Status CheckRecord(std::string_view key, std::string_view bytes);
 
 // Bytes for people: printable ASCII as it is, the rest as \xNN, cut at 80 bytes.
 std::string Printable(std::string_view bytes);

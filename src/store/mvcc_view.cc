@@ -56,15 +56,14 @@ std::string DataUpperBound(const KeyRange& range) {
   return bound;
 }
 
-MvccView MvccView::ForKey(rocksdb::DB* db, rocksdb::ColumnFamilyHandle* kv) {
-  MvccView view(db, kv, nullptr);
+MvccView MvccView::ForKey(rocksdb::DB* db, FamilyHandle kv) {
+  MvccView view(db, std::move(kv), nullptr);
   view.PointIterator();
   return view;
 }
 
-MvccView MvccView::ForRange(rocksdb::DB* db, rocksdb::ColumnFamilyHandle* kv,
-                            const KeyRange& range) {
-  MvccView view(db, kv, nullptr);
+MvccView MvccView::ForRange(rocksdb::DB* db, FamilyHandle kv, const KeyRange& range) {
+  MvccView view(db, std::move(kv), nullptr);
   view.bound_ = std::make_unique<Bound>();
   view.bound_->bytes = DataUpperBound(range);
   view.bound_->slice = view.bound_->bytes;
@@ -72,15 +71,21 @@ MvccView MvccView::ForRange(rocksdb::DB* db, rocksdb::ColumnFamilyHandle* kv,
   return view;
 }
 
-MvccView MvccView::ForAll(rocksdb::DB* db, rocksdb::ColumnFamilyHandle* kv) {
-  MvccView view(db, kv, nullptr);
+MvccView MvccView::ForAll(rocksdb::DB* db, FamilyHandle kv) {
+  MvccView view(db, std::move(kv), nullptr);
   view.ScanIterator();
   return view;
 }
 
-MvccView MvccView::ForApply(rocksdb::DB* db, rocksdb::ColumnFamilyHandle* kv,
-                            const Overlay* overlay) {
-  return MvccView(db, kv, overlay);
+MvccView MvccView::ForBulk(rocksdb::DB* db, FamilyHandle kv) {
+  MvccView view(db, std::move(kv), nullptr);
+  view.bulk_ = true;
+  view.ScanIterator();
+  return view;
+}
+
+MvccView MvccView::ForApply(rocksdb::DB* db, FamilyHandle kv, const Overlay* overlay) {
+  return MvccView(db, std::move(kv), overlay);
 }
 
 rocksdb::Iterator* MvccView::PointIterator() {
@@ -88,7 +93,7 @@ rocksdb::Iterator* MvccView::PointIterator() {
     // A view with a scan iterator answers everything from it: a second iterator would see a later
     // state.
     if (scan_ && overlay_ == nullptr) return scan_.get();
-    point_.reset(db_->NewIterator(PointOptions(), kv_));
+    point_.reset(db_->NewIterator(PointOptions(), kv_.get()));
   }
   return point_.get();
 }
@@ -98,7 +103,11 @@ rocksdb::Iterator* MvccView::ScanIterator() {
     RAFTKV_CHECK(!point_ || overlay_ != nullptr, "a view for one key was asked for a range");
     rocksdb::ReadOptions options = ScanOptions();
     if (bound_) options.iterate_upper_bound = &bound_->slice;
-    scan_.reset(db_->NewIterator(options, kv_));
+    if (bulk_) {
+      options.fill_cache = false;
+      options.readahead_size = 2 << 20;
+    }
+    scan_.reset(db_->NewIterator(options, kv_.get()));
   }
   return scan_.get();
 }

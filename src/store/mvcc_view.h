@@ -7,11 +7,13 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include <rocksdb/db.h>
 #include <rocksdb/iterator.h>
 
 #include "common/status.h"
+#include "store/engine.h"
 #include "store/mvcc.h"
 #include "store/overlay.h"
 
@@ -31,19 +33,20 @@ struct KeyRange {
 std::string DataUpperBound(const KeyRange& range);
 
 // One consistent view; not thread-safe. What it sees of RocksDB is fixed when the view is made,
-// except for ForApply.
+// except for ForApply. Holds the column family: one that is replaced meanwhile stays readable.
 class MvccView {
  public:
   // For reads of single keys only. The iterator may use the prefix bloom filters.
-  static MvccView ForKey(rocksdb::DB* db, rocksdb::ColumnFamilyHandle* kv);
+  static MvccView ForKey(rocksdb::DB* db, FamilyHandle kv);
   // For reads within `range`.
-  static MvccView ForRange(rocksdb::DB* db, rocksdb::ColumnFamilyHandle* kv, const KeyRange& range);
+  static MvccView ForRange(rocksdb::DB* db, FamilyHandle kv, const KeyRange& range);
   // For any reads.
-  static MvccView ForAll(rocksdb::DB* db, rocksdb::ColumnFamilyHandle* kv);
+  static MvccView ForAll(rocksdb::DB* db, FamilyHandle kv);
+  // For one pass over everything: reads ahead, and leaves the block cache to the others.
+  static MvccView ForBulk(rocksdb::DB* db, FamilyHandle kv);
   // For the apply thread: any reads, with what `overlay` holds on top. Iterators are made when
   // first needed; as nobody else writes, they see the same.
-  static MvccView ForApply(rocksdb::DB* db, rocksdb::ColumnFamilyHandle* kv,
-                           const Overlay* overlay);
+  static MvccView ForApply(rocksdb::DB* db, FamilyHandle kv, const Overlay* overlay);
 
   // The newest version of `key` at or below revision `at`; none if there is none or it is a
   // tombstone. It stays valid until the next read from this view. kCorruption: see mvcc.h.
@@ -58,16 +61,17 @@ class MvccView {
  private:
   class Cursor;
 
-  MvccView(rocksdb::DB* db, rocksdb::ColumnFamilyHandle* kv, const Overlay* overlay)
-      : db_(db), kv_(kv), overlay_(overlay) {}
+  MvccView(rocksdb::DB* db, FamilyHandle kv, const Overlay* overlay)
+      : db_(db), kv_(std::move(kv)), overlay_(overlay) {}
 
   rocksdb::Iterator* PointIterator();
   rocksdb::Iterator* ScanIterator();
   Status ScanMerged(const KeyRange& range, int64_t at, const Visitor& visit);
 
   rocksdb::DB* db_;
-  rocksdb::ColumnFamilyHandle* kv_;
+  FamilyHandle kv_;         // before the iterators, which must go first
   const Overlay* overlay_;  // null: none
+  bool bulk_ = false;
   // What iterate_upper_bound points to; on the heap, so that a move leaves it in place. Declared
   // before the iterators that use it.
   struct Bound {

@@ -12,8 +12,8 @@ namespace raftkv::store {
 namespace {
 
 // In the order of ApplyResult's alternatives.
-constexpr AnswerKind kKinds[] = {AnswerKind::kNone, AnswerKind::kPut, AnswerKind::kDeleteRange,
-                                 AnswerKind::kTxn, AnswerKind::kCompact};
+constexpr AnswerKind kKinds[] = {AnswerKind::kNone, AnswerKind::kPut,     AnswerKind::kDeleteRange,
+                                 AnswerKind::kTxn,  AnswerKind::kCompact, AnswerKind::kAlarm};
 
 template <typename Response>
 void ParseInto(const SessionRecord& record, ApplyResult* result) {
@@ -60,6 +60,9 @@ ApplyResult FromSessionRecord(const SessionRecord& record) {
       break;
     case AnswerKind::kCompact:
       ParseInto<etcdserverpb::CompactionResponse>(record, &result);
+      break;
+    case AnswerKind::kAlarm:
+      ParseInto<etcdserverpb::AlarmResponse>(record, &result);
       break;
     case AnswerKind::kTooLarge: {
       std::string_view in = record.answer;

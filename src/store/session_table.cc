@@ -55,11 +55,12 @@ void SessionTable::Store(const SessionRef& session, uint64_t now_ms, SessionReco
 void SessionTable::Flush(rocksdb::WriteBatch* batch) {
   for (const auto& [client, record] : changed_) {
     const std::string key = SessionKey(client);
-    CheckOk(record ? batch->Put(kv_, key, EncodeSessionRecord(key, *record))
-                   : batch->Delete(kv_, key));
+    CheckOk(record ? batch->Put(kv_.get(), key, EncodeSessionRecord(key, *record))
+                   : batch->Delete(kv_.get(), key));
   }
   for (const auto& [key, exists] : changed_times_) {
-    CheckOk(exists ? batch->Put(kv_, key, EncodeSessionTimeRecord(key)) : batch->Delete(kv_, key));
+    CheckOk(exists ? batch->Put(kv_.get(), key, EncodeSessionTimeRecord(key))
+                   : batch->Delete(kv_.get(), key));
   }
   changed_.clear();
   changed_times_.clear();
@@ -69,7 +70,7 @@ std::optional<SessionRecord> SessionTable::Find(const std::string& client) {
   if (auto it = changed_.find(client); it != changed_.end()) return it->second;
   const std::string key = SessionKey(client);
   rocksdb::PinnableSlice bytes;
-  const rocksdb::Status status = db_->Get(rocksdb::ReadOptions(), kv_, key, &bytes);
+  const rocksdb::Status status = db_->Get(rocksdb::ReadOptions(), kv_.get(), key, &bytes);
   if (status.IsNotFound()) return std::nullopt;
   CheckOk(status);
   StatusOr<SessionRecord> record = DecodeSessionRecord(key, {bytes.data(), bytes.size()});
@@ -126,7 +127,7 @@ std::string SessionTable::OldestTimeKey() {
   rocksdb::ReadOptions options;
   options.total_order_seek = true;
   options.iterate_upper_bound = &upper_bound;
-  std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(options, kv_));
+  std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(options, kv_.get()));
   for (it->Seek(floor_); it->Valid(); it->Next()) {
     const std::string key = it->key().ToString();
     auto change = changed_times_.find(key);

@@ -7,12 +7,14 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include <rocksdb/db.h>
 #include <rocksdb/write_batch.h>
 
 #include "common/status.h"
 #include "store/command.h"
+#include "store/engine.h"
 #include "store/mvcc.h"
 
 namespace raftkv::store {
@@ -35,8 +37,8 @@ inline constexpr int kSessionsExpiredMax = 8;
 // the highest time a leader has stamped, never this node's.
 class SessionTable {
  public:
-  SessionTable(rocksdb::DB* db, rocksdb::ColumnFamilyHandle* kv, const SessionLimits& limits)
-      : db_(db), kv_(kv), limits_(limits) {}
+  SessionTable(rocksdb::DB* db, FamilyHandle kv, const SessionLimits& limits)
+      : db_(db), kv_(std::move(kv)), limits_(limits) {}
 
   // What to do with a command.
   struct Verdict {
@@ -63,7 +65,7 @@ class SessionTable {
   bool Expired(uint64_t second_ms, uint64_t now_ms) const;
 
   rocksdb::DB* db_;
-  rocksdb::ColumnFamilyHandle* kv_;
+  FamilyHandle kv_;
   const SessionLimits limits_;
 
   // Changes of the batch under way: sessions (none: removed), and time keys (false: removed).

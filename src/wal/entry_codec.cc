@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "common/coding.h"
+#include "common/membership_codec.h"
 #include "common/sealed_record.h"
 #include "wal/keys.h"
 
@@ -29,23 +30,6 @@ Status OpenRecord(const std::string& what, std::string_view key, std::string_vie
                       "; run the version of raftkv that wrote it, or a newer one");
   }
   return Status::Ok();
-}
-
-bool ConsumeIds(std::string_view* in, std::set<NodeId>* ids) {
-  uint64_t count = 0;
-  if (!ConsumeVarint(in, &count)) return false;
-  for (uint64_t i = 0; i < count; ++i) {
-    uint64_t id = 0;
-    if (!ConsumeVarint(in, &id) || id == 0) return false;
-    if (!ids->empty() && *ids->rbegin() >= NodeId(id)) return false;
-    ids->insert(NodeId(id));
-  }
-  return true;
-}
-
-void AppendIds(std::string* out, const std::set<NodeId>& ids) {
-  AppendVarint(out, ids.size());
-  for (const NodeId id : ids) AppendVarint(out, id.value());
 }
 
 }  // namespace
@@ -121,24 +105,24 @@ StatusOr<HardState> DecodeHardState(std::string_view record) {
   return HardState{Term(term), NodeId(vote), Index(commit)};
 }
 
-std::string EncodeMembership(const raft::Membership& membership) {
-  std::string record(1, static_cast<char>(kMembershipVersion));
-  AppendIds(&record, membership.voters);
-  AppendIds(&record, membership.outgoing);
-  AppendIds(&record, membership.learners);
+std::string EncodeMembershipRecord(const Membership& membership) {
+  std::string record = EncodeMembership(membership);
   Seal(kMembershipKey, &record);
   return record;
 }
 
-StatusOr<raft::Membership> DecodeMembership(std::string_view record) {
+StatusOr<Membership> DecodeMembershipRecord(std::string_view record) {
+  const std::string what = "the membership record";
   std::string_view body;
-  RAFTKV_RETURN_IF_ERROR(
-      OpenRecord("the membership record", kMembershipKey, record, kMembershipVersion, &body));
-  raft::Membership membership;
-  if (!ConsumeIds(&body, &membership.voters) || !ConsumeIds(&body, &membership.outgoing) ||
-      !ConsumeIds(&body, &membership.learners) || !body.empty()) {
-    return Damaged("the membership record", "has malformed lists of ids");
+  RAFTKV_RETURN_IF_ERROR(OpenRecord(what, kMembershipKey, record, kMembershipVersion, &body));
+  const std::string_view sealed = record.substr(0, record.size() - kSealBytes);
+  if (static_cast<uint8_t>(sealed.front()) == 1) {
+    const std::optional<Membership> first_format = DecodeMembershipV1(body);
+    if (!first_format) return Damaged(what, "has malformed lists of ids");
+    return *first_format;
   }
+  const StatusOr<Membership> membership = DecodeMembership(sealed);
+  if (!membership.ok()) return Damaged(what, "is malformed");
   return membership;
 }
 

@@ -6,8 +6,7 @@
 //
 //   entry       0 u8 version (1)  1 u8 kind  2 u64 term  10 payload  then u32 seal
 //   hard state  0 u8 version (1)  1 u64 term  9 u64 vote  17 u64 commit  25 u32 seal
-//   membership  0 u8 version (1)  1 voters, outgoing, learners: each a count and ascending ids,
-//               then u32 seal
+//   membership  0 u8 version (1 or 2)  1 as common/membership_codec.h says, then u32 seal
 //   log start   0 u8 version (1)  1 u64 index  9 u64 term  17 u32 seal
 //
 // An entry's seal covers its index too, because that is its key.
@@ -17,15 +16,14 @@
 #include <string>
 #include <string_view>
 
+#include "common/membership.h"
 #include "common/status.h"
 #include "common/types.h"
-#include "raft/membership.h"
 
 namespace raftkv::wal {
 
 inline constexpr uint8_t kEntryVersion = 1;
 inline constexpr uint8_t kHardStateVersion = 1;
-inline constexpr uint8_t kMembershipVersion = 1;
 inline constexpr uint8_t kLogStartVersion = 1;
 
 inline constexpr size_t kEntryHeaderBytes = 10;
@@ -58,8 +56,9 @@ StatusOr<Entry> DecodeEntry(Index index, std::string_view record);
 std::string EncodeHardState(const HardState& hard_state);
 StatusOr<HardState> DecodeHardState(std::string_view record);
 
-std::string EncodeMembership(const raft::Membership& membership);
-StatusOr<raft::Membership> DecodeMembership(std::string_view record);
+// The configuration at the log's start (kLogStartKey); entries of the log may hold later ones.
+std::string EncodeMembershipRecord(const Membership& membership);
+StatusOr<Membership> DecodeMembershipRecord(std::string_view record);
 
 // The position just before the first entry.
 std::string EncodeLogStart(const LogPosition& before_first);

@@ -4,8 +4,10 @@
 #include <string>
 #include <utility>
 
+#include <rocksdb/convenience.h>
 #include <rocksdb/db.h>
 
+#include "common/membership_codec.h"
 #include "wal/entry_codec.h"
 #include "wal/keys.h"
 
@@ -33,14 +35,17 @@ StatusOr<std::string> ReadMeta(store::Engine* engine, std::string_view key) {
 }
 
 std::string_view View(const rocksdb::Slice& slice) { return {slice.data(), slice.size()}; }
+rocksdb::Slice AsSlice(std::string_view view) { return {view.data(), view.size()}; }
 
 }  // namespace
 
 std::vector<std::pair<std::string, std::string>> LogStore::BootstrapRecords(
-    const raft::Membership& membership) {
-  return {{std::string(kHardStateKey), EncodeHardState(HardState{})},
-          {std::string(kMembershipKey), EncodeMembership(membership)},
-          {std::string(kLogStartKey), EncodeLogStart(LogPosition{})}};
+    const Membership& membership, const LogPosition& start, const HardState& hard_state) {
+  RAFTKV_CHECK(hard_state.term >= start.term, "the log starts in a later term than the node's");
+  RAFTKV_CHECK(hard_state.commit <= start.index, "the commit index is past the log's end");
+  return {{std::string(kHardStateKey), EncodeHardState(hard_state)},
+          {std::string(kMembershipKey), EncodeMembershipRecord(membership)},
+          {std::string(kLogStartKey), EncodeLogStart(start)}};
 }
 
 StatusOr<RecoveredLog> LogStore::Recover() {
@@ -48,7 +53,7 @@ StatusOr<RecoveredLog> LogStore::Recover() {
   RAFTKV_ASSIGN_OR_RETURN(const std::string hard_state, ReadMeta(engine_, kHardStateKey));
   RAFTKV_ASSIGN_OR_RETURN(log.hard_state, DecodeHardState(hard_state));
   RAFTKV_ASSIGN_OR_RETURN(const std::string membership, ReadMeta(engine_, kMembershipKey));
-  RAFTKV_ASSIGN_OR_RETURN(log.membership, DecodeMembership(membership));
+  RAFTKV_ASSIGN_OR_RETURN(log.membership, DecodeMembershipRecord(membership));
   RAFTKV_ASSIGN_OR_RETURN(const std::string log_start, ReadMeta(engine_, kLogStartKey));
   RAFTKV_ASSIGN_OR_RETURN(log.before_first, DecodeLogStart(log_start));
   RAFTKV_RETURN_IF_ERROR(RecoverEntries(&log));
@@ -64,6 +69,8 @@ StatusOr<RecoveredLog> LogStore::Recover() {
                    ", but entries up to " + std::to_string(log.hard_state.commit.value()) +
                    " were committed");
   }
+  RAFTKV_ASSIGN_OR_RETURN(deleted_to_, FindLeftovers(log.first));
+  has_whole_tables_ = log.first > Index(1);
   recovered_ = true;
   first_ = log.first;
   last_ = log.last;
@@ -102,6 +109,16 @@ Status LogStore::RecoverEntries(RecoveredLog* log) const {
     if (log->terms.empty() || entry->term != last_term) {
       log->terms.push_back({*index, entry->term});
     }
+    if (entry->kind == EntryKind::kConfig) {
+      StatusOr<Membership> membership = DecodeMembership(entry->payload);
+      if (membership.status().code() == Code::kFailedPrecondition) {
+        return Status(Code::kFailedPrecondition,
+                      Name(*index) + ": " + membership.status().message());
+      }
+      if (!membership.ok())
+        return Refusal(Name(*index) + " holds a configuration that is malformed");
+      log->configs.push_back({*index, std::move(*membership)});
+    }
     last_term = entry->term;
     log->last = *index;
     log->bytes += entry->payload.size();
@@ -139,6 +156,12 @@ Status LogStore::Read(Index from, Index to, uint64_t bytes_max, std::vector<Entr
 
 Status LogStore::AddToBatch(const raft::AppendTask& task, rocksdb::WriteBatch* batch) {
   RAFTKV_CHECK(recovered_, "the log is written before it was recovered");
+  if (task.install) RAFTKV_RETURN_IF_ERROR(Install(task, batch));
+  // A snapshot that was installed since may have moved the start past it.
+  if (task.cut && task.cut->before_first.index >= first_) {
+    RAFTKV_CHECK(task.cut->before_first.index <= last_, "the log is cut past its end");
+    RAFTKV_RETURN_IF_ERROR(MoveStart(task.cut->before_first, task.cut->membership, batch));
+  }
   if (!task.truncate_from.none()) {
     RAFTKV_RETURN_IF_ERROR(Truncate(task.truncate_from, batch));
   }
@@ -184,6 +207,92 @@ Status LogStore::Truncate(Index from, rocksdb::WriteBatch* batch) {
   }
   if (from <= last_) last_ = from - 1;
   return Status::Ok();
+}
+
+// Entries behind the snapshot go at once, in this batch: they may conflict with what follows it.
+// Those before it are below the log's start from now on, and so leftovers.
+Status LogStore::Install(const raft::AppendTask& task, rocksdb::WriteBatch* batch) {
+  const raft::SnapshotMeta& snapshot = *task.install;
+  RAFTKV_CHECK(snapshot.last.index + 1 >= first_, "a snapshot is older than the log's start");
+  RAFTKV_CHECK(snapshot.last.term <= (task.hard_state ? task.hard_state->term : hard_state_.term),
+               "a snapshot is of a later term than the node");
+  RAFTKV_RETURN_IF_ERROR(Truncate(snapshot.last.index + 1, batch));
+  last_ = snapshot.last.index;
+  const auto [key, record] = store::Engine::KvFamilyRecord(snapshot.id);
+  RAFTKV_RETURN_IF_ERROR(store::FromRocksDb(batch->Put(engine_->raft_meta(), key, record),
+                                            "adding the applied state's place to a batch"));
+  return MoveStart(snapshot.last, snapshot.membership, batch);
+}
+
+Status LogStore::MoveStart(const LogPosition& before_first, const Membership& membership,
+                           rocksdb::WriteBatch* batch) {
+  RAFTKV_RETURN_IF_ERROR(store::FromRocksDb(
+      batch->Put(engine_->raft_meta(), AsSlice(kLogStartKey), EncodeLogStart(before_first)),
+      "adding the log's start to a batch"));
+  RAFTKV_RETURN_IF_ERROR(store::FromRocksDb(
+      batch->Put(engine_->raft_meta(), AsSlice(kMembershipKey), EncodeMembershipRecord(membership)),
+      "adding the membership to a batch"));
+  first_ = before_first.index + 1;
+  return Status::Ok();
+}
+
+// The lowest index that is in raft_log, at most `first`.
+StatusOr<Index> LogStore::FindLeftovers(Index first) const {
+  const std::string end = LogKey(first);
+  const rocksdb::Slice upper_bound(end);
+  rocksdb::ReadOptions read;
+  read.iterate_upper_bound = &upper_bound;
+  const std::unique_ptr<rocksdb::Iterator> it(
+      engine_->db()->NewIterator(read, engine_->raft_log()));
+  it->SeekToFirst();
+  RAFTKV_RETURN_IF_ERROR(store::FromRocksDb(it->status(), "looking for what the log was cut of"));
+  if (!it->Valid()) return first;
+  return ParseLogKey(View(it->key())).value_or(Index(0));
+}
+
+// One range tombstone for all that a cut took off, not a delete for each entry: that would be
+// another write to the WAL and the memtable for every entry there is. The tombstone ends where the
+// log begins and every scan starts there, so none ever meets it (the truncations above are in the
+// log's midst, which is why they differ). A flush then leaves covered entries out of the table it
+// writes; tables that are in deeper levels already, and wholly below the start, are dropped as
+// files without being read. tests/wal/log_space_bench.cc prints what space that leaves in use.
+Status LogStore::DeleteLeftovers() {
+  RAFTKV_CHECK(recovered_, "the log is written before it was recovered");
+  if (deleted_to_ >= first_) return DeleteOneWholeTable();
+  rocksdb::WriteOptions write;
+  write.sync = false;  // it may be lost: FindLeftovers finds the rest
+  write.disableWAL = false;
+  RAFTKV_RETURN_IF_ERROR(store::FromRocksDb(
+      engine_->db()->DeleteRange(write, engine_->raft_log(), LogKey(deleted_to_), LogKey(first_)),
+      "deleting the entries below " + Name(first_)));
+  deleted_to_ = first_;
+  has_whole_tables_ = true;
+  return Status::Ok();
+}
+
+// One at a time: removing a large file takes the file system milliseconds, and writes may be
+// waiting. RocksDB leaves the tables of level 0 alone here; compaction gets at those soon.
+Status LogStore::DeleteOneWholeTable() {
+  has_whole_tables_ = false;
+  rocksdb::ColumnFamilyMetaData family;
+  engine_->db()->GetColumnFamilyMetaData(engine_->raft_log(), &family);
+  const std::string end = LogKey(first_);
+  std::string lowest;
+  for (const rocksdb::LevelMetaData& level : family.levels) {
+    if (level.level == 0) continue;
+    for (const rocksdb::SstFileMetaData& table : level.files) {
+      // One that is being compacted goes by itself.
+      if (table.being_compacted || table.largestkey >= end) continue;
+      if (lowest.empty() || table.largestkey < lowest) lowest = table.largestkey;
+    }
+  }
+  if (lowest.empty()) return Status::Ok();
+  has_whole_tables_ = true;  // there may be more
+  const rocksdb::Slice to(lowest);
+  return store::FromRocksDb(
+      rocksdb::DeleteFilesInRange(engine_->db(), engine_->raft_log(), nullptr, &to,
+                                  /*include_end=*/true),
+      "removing tables of entries below " + Name(first_));
 }
 
 }  // namespace raftkv::wal

@@ -13,6 +13,7 @@
 #include "common/types.h"
 #include "raft/core.h"
 #include "raft/log_reader.h"
+#include "raft/persistent_state.h"
 #include "store/engine.h"
 
 namespace raftkv::wal {
@@ -20,8 +21,9 @@ namespace raftkv::wal {
 // What a start found, after verifying all of it.
 struct RecoveredLog {
   HardState hard_state;
-  raft::Membership membership;
-  Index first;  // first > last when the log is empty
+  Membership membership;                   // as of `before_first`
+  std::vector<raft::ConfigEntry> configs;  // those in the log, in order
+  Index first;                             // first > last when the log is empty
   Index last;
   LogPosition before_first;  // 0 if the log was never cut
   std::vector<raft::TermRun> terms;
@@ -34,32 +36,50 @@ class LogStore : public raft::LogReader {
   // `engine` must outlive it.
   explicit LogStore(store::Engine* engine) : engine_(engine) {}
 
-  // The raft_meta records of a node that has never run: for Engine::Bootstrap.
+  // The raft_meta records of a node that has never run: for Engine::Bootstrap. One whose applied
+  // state comes from a backup begins its log at `start`, where `membership` is in force, with a
+  // hard state to match.
   static std::vector<std::pair<std::string, std::string>> BootstrapRecords(
-      const raft::Membership& membership);
+      const Membership& membership, const LogPosition& start = {},
+      const HardState& hard_state = {});
 
   // Reads and verifies: contiguous from the durable first index, terms never decreasing, each
-  // entry's version, index and CRC; hard state not older than the last entry's term. Any violation
-  // is kCorruption with a message that names the index and says what to do. Reads every entry once.
+  // entry's version, index and CRC; what configuration entries say; hard state not older than the
+  // last entry's term. Any violation is kCorruption with a message that names the index and says
+  // what to do. Reads every entry once. Entries below the first are leftovers of a cut and ignored.
   // Called once, before anything is added to a batch.
   StatusOr<RecoveredLog> Recover();
 
   Status Read(Index from, Index to, uint64_t bytes_max, std::vector<Entry>* out) const override;
 
-  // Adds to `batch` what makes `task` durable: removal from truncate_from on, entries, hard state.
-  // Removal is by point deletes, never SingleDelete (it resurrected entries). The batch must be
-  // written: the next call counts on it. Aborts on a task that Recover would refuse.
+  // Adds to `batch` what makes `task` durable: the snapshot that takes the log's place, its new
+  // start, removal from truncate_from on, entries, hard state. Removal is by point deletes, never
+  // SingleDelete (it resurrected entries). The batch must be written: the next call counts on it.
+  // Aborts on a task that Recover would refuse.
   Status AddToBatch(const raft::AppendTask& task, rocksdb::WriteBatch* batch);
+
+  // Whether there may be entries below the log's start that have not been deleted.
+  bool HasLeftovers() const { return deleted_to_ < first_ || has_whole_tables_; }
+  // Does a bounded part of deleting them, without a sync: what a crash undoes is done anew after
+  // the next start. Only once the batch that moved the start is on disk.
+  Status DeleteLeftovers();
 
  private:
   Status RecoverEntries(RecoveredLog* log) const;
+  StatusOr<Index> FindLeftovers(Index first) const;
+  Status Install(const raft::AppendTask& task, rocksdb::WriteBatch* batch);
+  Status MoveStart(const LogPosition& before_first, const Membership& membership,
+                   rocksdb::WriteBatch* batch);
   Status Truncate(Index from, rocksdb::WriteBatch* batch);
+  Status DeleteOneWholeTable();
 
   store::Engine* const engine_;
   bool recovered_ = false;
-  Index first_;
   // As of the last task added to a batch, which may not be written yet.
+  Index first_;
   Index last_;
+  Index deleted_to_;               // entries below it are deleted, though whole tables of them...
+  bool has_whole_tables_ = false;  // ...may still be there
   HardState hard_state_;
 };
 

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <limits>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -44,12 +45,27 @@ void LogWriter::Stop() {
 
 void LogWriter::Run() {
   pthread_setname_np(pthread_self(), "log-writer");
+  // While entries are to be deleted, a step is made whenever nothing waits to be written, and after
+  // this many batches even then, so that the log does not grow without bound under constant load.
+  constexpr int kBatchesPerStep = 16;
   std::vector<raft::AppendTask> tasks;
-  while (queue_.Drain(&tasks)) {
-    if (tasks.empty()) continue;
-    Write(tasks);
-    on_durable_(tasks);
+  int batches = 0;
+  for (;;) {
+    std::optional<std::chrono::steady_clock::time_point> wait_until;
+    if (log_->HasLeftovers()) wait_until.emplace();  // long past
+    if (!queue_.Drain(&tasks, wait_until)) break;
+    if (!tasks.empty()) {
+      Write(tasks);
+      on_durable_(tasks);
+    }
+    if (tasks.empty() || ++batches % kBatchesPerStep == 0) DeleteLeftovers();
   }
+  while (log_->HasLeftovers()) DeleteLeftovers();
+}
+
+void LogWriter::DeleteLeftovers() {
+  if (!log_->HasLeftovers()) return;
+  AbortUnlessOk(log_->DeleteLeftovers(), "deleting from");
 }
 
 void LogWriter::Write(std::span<raft::AppendTask> tasks) {

@@ -25,6 +25,9 @@ struct LogWriterStats {
 // sync aborts the process: after a failed sync nobody knows what is on the disk (the pages may have
 // been dropped and the next sync then succeeds; Rebello et al., "Can Applications Recover from
 // fsync Failures?", 2020), and only a restart, which reads what is there, can tell.
+//
+// What a cut took off the log is deleted on the same thread, in small steps between the batches,
+// after the batch with the cut was synced and reported.
 class LogWriter {
  public:
   // Called on the writer's thread after the sync that covers them, with the tasks in order.
@@ -45,7 +48,8 @@ class LogWriter {
   // never reported durable.
   void Submit(raft::AppendTask task);
 
-  // Finishes what was submitted, then ends the thread. Idempotent; not for the writer's own thread.
+  // Finishes what was submitted, and deletes what was cut off, then ends the thread. Idempotent;
+  // not for the writer's own thread.
   void Stop();
 
   LogWriterStats stats() const;
@@ -56,6 +60,7 @@ class LogWriter {
   // Makes the tasks durable, all of them with one sync.
   void Write(std::span<raft::AppendTask> tasks);
   void Sync();
+  void DeleteLeftovers();
 
   store::Engine* const engine_;
   LogStore* const log_;

@@ -49,7 +49,7 @@ TEST(Command, RefusesWhatItDoesNotKnow) {
   };
   EXPECT_EQ(with(0, 2), Code::kCorruption);  // version
   EXPECT_EQ(with(1, 0), Code::kCorruption);  // type
-  EXPECT_EQ(with(1, 6), Code::kCorruption);
+  EXPECT_EQ(with(1, 7), Code::kCorruption);
   EXPECT_EQ(with(18, 2), Code::kCorruption);  // flags
   EXPECT_EQ(with(19, 0), Code::kCorruption);  // empty client
   EXPECT_EQ(with(21, 0), Code::kCorruption);  // sequence 0

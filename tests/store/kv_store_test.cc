@@ -525,11 +525,11 @@ TEST(Prefix, PointReadsFindWhatScansFind) {
     node.ApplyPending(100);
     ASSERT_TRUE(node.engine().FlushKv().ok());
     if (table == 3) {
-      ASSERT_TRUE(
-          node.engine()
-              .db()
-              ->CompactRange(rocksdb::CompactRangeOptions(), node.engine().kv(), nullptr, nullptr)
-              .ok());
+      ASSERT_TRUE(node.engine()
+                      .db()
+                      ->CompactRange(rocksdb::CompactRangeOptions(), node.engine().kv().get(),
+                                     nullptr, nullptr)
+                      .ok());
     }
   }
   for (const int64_t at : {int64_t{0}, int64_t{2'000}, int64_t{5'000}}) {
@@ -551,7 +551,7 @@ TEST(Prefix, PutsOfNewKeysAreFilteredAndTheDatabaseOpensWithoutTheExtractor) {
   node.Put(std::string("a\0", 2), "2");
   ASSERT_TRUE(node.engine().FlushKv().ok());
   rocksdb::DB* db = node.engine().db();
-  const auto options = db->GetOptions(node.engine().kv());
+  const auto options = db->GetOptions(node.engine().kv().get());
   ASSERT_NE(options.prefix_extractor, nullptr);
   EXPECT_EQ(std::string(options.prefix_extractor->Name()), "raftkv.KvPrefix.1");
 

@@ -144,6 +144,8 @@ class Runner {
           using T = std::decay_t<decltype(response)>;
           if constexpr (std::is_same_v<T, std::monostate>) {
             Say("ok" + again);
+          } else if constexpr (std::is_same_v<T, etcdserverpb::AlarmResponse>) {
+            Say("ok alarms=" + std::to_string(response.alarms_size()) + again);
           } else {
             SayResponse(response, again, "");
           }

@@ -8,7 +8,10 @@
 #include <stdlib.h>
 
 #include "common/check.h"
+#include "common/membership_codec.h"
 #include "store/mvcc.h"
+#include "store/snapshot_sink.h"
+#include "store/snapshot_source.h"
 
 namespace raftkv::store {
 TempDir::TempDir() {
@@ -98,6 +101,13 @@ Index TestNode::AppendNoop() {
   return index;
 }
 
+Index TestNode::AppendConfig(const Membership& membership) {
+  const Index index(log_.size() + 1);
+  log_.push_back({index, Term(1), EntryKind::kConfig,
+                  std::make_shared<const std::string>(EncodeMembership(membership))});
+  return index;
+}
+
 std::vector<ApplyResult> TestNode::ApplyPending(size_t batch) {
   std::vector<ApplyResult> all;
   std::vector<ApplyResult> results;
@@ -158,7 +168,7 @@ std::map<std::string, std::string> TestNode::RawContent() {
   std::map<std::string, std::string> content;
   rocksdb::ReadOptions options;
   options.total_order_seek = true;
-  std::unique_ptr<rocksdb::Iterator> it(engine_->db()->NewIterator(options, engine_->kv()));
+  std::unique_ptr<rocksdb::Iterator> it(engine_->db()->NewIterator(options, engine_->kv().get()));
   for (it->SeekToFirst(); it->Valid(); it->Next()) {
     content[it->key().ToString()] = it->value().ToString();
   }
@@ -186,8 +196,9 @@ size_t TestNode::CountKind(char kind) {
 void TestNode::WriteRaw(const std::string& key, const std::optional<std::string>& value) {
   rocksdb::WriteOptions options;
   options.disableWAL = true;
-  const rocksdb::Status status = value ? engine_->db()->Put(options, engine_->kv(), key, *value)
-                                       : engine_->db()->Delete(options, engine_->kv(), key);
+  const rocksdb::Status status = value
+                                     ? engine_->db()->Put(options, engine_->kv().get(), key, *value)
+                                     : engine_->db()->Delete(options, engine_->kv().get(), key);
   RAFTKV_CHECK(status.ok(), status.ToString());
 }
 
@@ -203,6 +214,52 @@ etcdserverpb::DeleteRangeRequest DeleteOf(const std::string& key, const std::str
   request.set_key(key);
   request.set_range_end(end);
   return request;
+}
+
+std::unique_ptr<Engine> CheckpointOf(TestNode* node, const std::string& path) {
+  const Status status = node->engine().MakeCheckpoint(path);
+  RAFTKV_CHECK(status.ok(), status.ToString());
+  EngineOptions options;
+  options.path = path;
+  options.block_cache_bytes = 8 << 20;
+  auto engine = Engine::OpenReadOnly(options);
+  RAFTKV_CHECK(engine.ok(), engine.status().ToString());
+  return std::move(engine).value();
+}
+
+std::vector<std::string> ChunksOf(TestNode* node, uint64_t id, const Membership& membership) {
+  const TempDir dir;
+  auto source =
+      SnapshotSource::Open(CheckpointOf(node, dir.path() + "/checkpoint"), membership, id);
+  RAFTKV_CHECK(source.ok(), source.status().ToString());
+  std::vector<std::string> chunks;
+  for (std::string chunk;;) {
+    const StatusOr<bool> more = (*source)->Next(&chunk);
+    RAFTKV_CHECK(more.ok(), more.status().ToString());
+    if (!*more) return chunks;
+    chunks.push_back(chunk);
+  }
+}
+
+uint64_t Stage(TestNode* node, const std::vector<std::string>& chunks) {
+  const TempDir dir;
+  SnapshotSink sink(dir.path(), std::nullopt);
+  for (const std::string& chunk : chunks) {
+    const Status status = sink.Add(chunk);
+    RAFTKV_CHECK(status.ok(), status.ToString());
+  }
+  const auto tables = sink.Finish();
+  RAFTKV_CHECK(tables.ok(), tables.status().ToString());
+  const auto staged = node->engine().StageKv(*tables);
+  RAFTKV_CHECK(staged.ok(), staged.status().ToString());
+  // What the log writer does.
+  const auto [key, record] = Engine::KvFamilyRecord(*staged);
+  rocksdb::WriteOptions write;
+  write.sync = true;
+  const rocksdb::Status written =
+      node->engine().db()->Put(write, node->engine().raft_meta(), key, record);
+  RAFTKV_CHECK(written.ok(), written.ToString());
+  return *staged;
 }
 
 int64_t HeaderRevision(const ApplyResult& result) {

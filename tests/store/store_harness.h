@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "common/membership.h"
 #include "common/types.h"
 #include "rpc.pb.h"
 #include "store/command.h"
@@ -43,6 +44,7 @@ class TestNode {
   using AdjustEngine = EngineOptions (*)(EngineOptions);
   explicit TestNode(const KvStoreOptions& options = {}, AdjustEngine adjust = nullptr);
 
+  const std::string& directory() const { return dir_.path(); }
   KvStore& store() { return *store_; }
   Engine& engine() { return *engine_; }
 
@@ -50,6 +52,7 @@ class TestNode {
   Index Append(CommandType type, const google::protobuf::MessageLite& request,
                const SessionRef& session = {}, uint64_t time_ms = 0);
   Index AppendNoop();
+  Index AppendConfig(const Membership& membership);
   // Applies what was appended and not applied, in batches of `batch` (0: all in one).
   std::vector<ApplyResult> ApplyPending(size_t batch = 0);
 
@@ -99,6 +102,15 @@ class TestNode {
 
 etcdserverpb::PutRequest PutOf(const std::string& key, const std::string& value);
 etcdserverpb::DeleteRangeRequest DeleteOf(const std::string& key, const std::string& end = "");
+
+// A checkpoint of `node` as of now, opened, in `path`.
+std::unique_ptr<Engine> CheckpointOf(TestNode* node, const std::string& path);
+
+// All chunks of a snapshot of `node` with the id `id`.
+std::vector<std::string> ChunksOf(TestNode* node, uint64_t id, const Membership& membership = {});
+
+// Takes the chunks in and stages them in `node`.
+uint64_t Stage(TestNode* node, const std::vector<std::string>& chunks);
 
 // The revision of whatever response there is; 0 if none.
 int64_t HeaderRevision(const ApplyResult& result);

@@ -48,10 +48,10 @@ TEST(Codec, GoldenBytes) {
             "0101030000000000000068656c6c6f6135f7ce");
   EXPECT_EQ(Hex(EncodeHardState({Term(7), NodeId(2), Index(41)})),
             "010700000000000000020000000000000029000000000000001a2e3dda");
-  raft::Membership membership;
+  Membership membership;
   membership.voters = {NodeId(1), NodeId(2), NodeId(3)};
   membership.learners = {NodeId(300)};
-  EXPECT_EQ(Hex(EncodeMembership(membership)), "01030102030001ac02418b661a");
+  EXPECT_EQ(Hex(EncodeMembershipRecord(membership)), "02030102030001ac02000036cdd5ba");
   EXPECT_EQ(Hex(EncodeLogStart({Index(99), Term(6)})),
             "0163000000000000000600000000000000d22aa74d");
   store::NodeIdentity identity;
@@ -99,13 +99,25 @@ TEST(Codec, EveryDamagedBitOfAnEntryIsSeen) {
                           [](const std::string& r) { return DecodeEntry(Index(5), r).ok(); });
 }
 
+// What the first version wrote: a membership record without addresses.
+TEST(Codec, ReadsTheFirstFormatOfTheMembership) {
+  const std::string record =
+      "\x01\x03\x01\x02\x03" + std::string(1, '\0') + "\x01\xac\x02\x41\x8b\x66\x1a";
+  Membership membership;
+  membership.voters = {NodeId(1), NodeId(2), NodeId(3)};
+  membership.learners = {NodeId(300)};
+  const auto read = DecodeMembershipRecord(record);
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(*read, membership);
+}
+
 TEST(Codec, EveryDamagedBitOfTheMetaRecordsIsSeen) {
   ExpectEveryDamageIsSeen(EncodeHardState({Term(7), NodeId(2), Index(41)}),
                           [](const std::string& r) { return DecodeHardState(r).ok(); });
-  raft::Membership membership;
+  Membership membership;
   membership.voters = {NodeId(1), NodeId(2), NodeId(3)};
-  ExpectEveryDamageIsSeen(EncodeMembership(membership),
-                          [](const std::string& r) { return DecodeMembership(r).ok(); });
+  ExpectEveryDamageIsSeen(EncodeMembershipRecord(membership),
+                          [](const std::string& r) { return DecodeMembershipRecord(r).ok(); });
   ExpectEveryDamageIsSeen(EncodeLogStart({Index(99), Term(6)}),
                           [](const std::string& r) { return DecodeLogStart(r).ok(); });
   store::NodeIdentity identity;
@@ -119,11 +131,14 @@ TEST(Codec, EveryDamagedBitOfTheMetaRecordsIsSeen) {
 TEST(Codec, MetaRecordsRoundTrip) {
   const HardState hard_state{Term(UINT64_MAX), NodeId(UINT64_MAX), Index(1)};
   EXPECT_EQ(*DecodeHardState(EncodeHardState(hard_state)), hard_state);
-  raft::Membership membership;
+  Membership membership;
   membership.voters = {NodeId(1), NodeId(UINT64_MAX)};
   membership.outgoing = {NodeId(4), NodeId(5)};
-  membership.learners = {NodeId(9)};
-  EXPECT_EQ(*DecodeMembership(EncodeMembership(membership)), membership);
+  membership.learners = {NodeId(5), NodeId(9)};
+  membership.removed = {NodeId(3)};
+  membership.info[NodeId(9)] = {{"http://127.0.0.1:2380", "http://[::1]:2380"}, true};
+  membership.info[NodeId(UINT64_MAX)] = {};
+  EXPECT_EQ(*DecodeMembershipRecord(EncodeMembershipRecord(membership)), membership);
   const LogPosition start{Index(10), Term(2)};
   EXPECT_EQ(*DecodeLogStart(EncodeLogStart(start)), start);
   store::NodeIdentity identity;

@@ -22,19 +22,28 @@ namespace fs = std::filesystem;
 using store::Engine;
 using store::WalRecovery;
 
-// What can be told of a log after recovery.
+// What can be told after recovery, of the log and of the applied state.
 struct LogState {
   HardState hard_state;
+  LogPosition before_first;
+  Membership membership;
   Index last;
   std::vector<raft::TermRun> terms;
+  std::string kv;
 
   bool operator==(const LogState&) const = default;
 };
 
-LogState StateOf(const RecoveredLog& log) { return {log.hard_state, log.last, log.terms}; }
+LogState StateOf(Engine* engine, const RecoveredLog& log) {
+  std::string kv;
+  if (!engine->db()->Get({}, engine->kv().get(), "applied", &kv).ok()) kv = "nothing";
+  return {log.hard_state, log.before_first, log.membership, log.last, log.terms, kv};
+}
 
 std::ostream& operator<<(std::ostream& out, const LogState& state) {
-  out << "term " << state.hard_state.term << ", last " << state.last << ", runs";
+  out << "term " << state.hard_state.term << ", kv " << state.kv << ", start "
+      << state.before_first.index << ' ' << ToString(state.membership) << ", last " << state.last
+      << ", runs";
   for (const raft::TermRun& run : state.terms) out << ' ' << run.first << '@' << run.term;
   return out;
 }
@@ -81,16 +90,44 @@ class Node {
           MakeEntry(last_.value(), hard_state_.term.value(), std::string(bytes, 'a')));
     }
     task.hard_state = hard_state_;
-    writer_->Submit(std::move(task));
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return done_ == seq_; });
+    Finish(std::move(task));
   }
+
+  // Cuts all but the last `keep` entries off; entry `last - keep` is of term `term`.
+  void Cut(uint64_t keep, Term term) {
+    raft::AppendTask task;
+    task.seq = ++seq_;
+    task.cut = raft::LogStart{{last_ - keep, term}, {}};
+    task.cut->membership.voters = {NodeId(last_.value())};
+    Finish(std::move(task));
+  }
+
+  // A snapshot that lies `ahead` of the log's end takes its place, and one entry follows. Two
+  // steps: staging changes nothing.
+  void Install(uint64_t ahead, const std::string& table) {
+    const auto id = engine_->StageKv(
+        {MakeKvTable(table, {{"applied", "snapshot " + std::to_string(seq_)}}, hooked_.env.get())});
+    ASSERT_TRUE(id.ok()) << id.status();
+    raft::AppendTask task;
+    task.seq = ++seq_;
+    ++hard_state_.term;
+    last_ = last_ + ahead;
+    hard_state_.commit = last_;
+    task.hard_state = hard_state_;
+    task.install = raft::SnapshotMeta{{last_, hard_state_.term}, {}, *id};
+    task.install->membership.voters = {NodeId(last_.value())};
+    ++last_;
+    task.entries = {MakeEntry(last_.value(), hard_state_.term.value(), "follows")};
+    Finish(std::move(task));
+    ASSERT_TRUE(engine_->AdoptStagedKv(*id).ok());
+  }
+  Term term() const { return hard_state_.term; }
 
   // Apply's part: kv is written without WAL and flushed, which begins a new WAL file.
   void FlushKv() {
     rocksdb::WriteOptions write;
     write.disableWAL = true;
-    ASSERT_TRUE(engine_->db()->Put(write, engine_->kv(), "applied", "position").ok());
+    ASSERT_TRUE(engine_->db()->Put(write, engine_->kv().get(), "applied", "position").ok());
     ASSERT_TRUE(engine_->FlushKv().ok());
   }
 
@@ -99,6 +136,12 @@ class Node {
   Engine* engine() { return engine_.get(); }
 
  private:
+  void Finish(raft::AppendTask task) {
+    writer_->Submit(std::move(task));
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return done_ == seq_; });
+  }
+
   const std::string path_;
   HookedEnv hooked_;
   std::unique_ptr<Engine> engine_;
@@ -115,7 +158,7 @@ class Node {
 StatusOr<LogState> StateAfterRestart(const std::string& path) {
   RAFTKV_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, ScanAndOpen(path));
   RAFTKV_ASSIGN_OR_RETURN(const RecoveredLog log, LogStore(engine.get()).Recover());
-  return StateOf(log);
+  return StateOf(engine.get(), log);
 }
 
 // The newest file that is not empty: what was being written.
@@ -192,7 +235,7 @@ class CrashTest : public ::testing::Test {
     const auto log = node->Recovered();
     ASSERT_TRUE(log.ok()) << log.status();
     std::lock_guard lock(mutex_);
-    states_.push_back(StateOf(*log));
+    states_.push_back(StateOf(node->engine(), *log));
     acknowledged_ = states_.size() - 1;
   }
 
@@ -270,6 +313,43 @@ TEST_F(CrashTest, AtEveryStepOfARunAndOfTheRecoveryFromIt) {
   }
 }
 
+// The log's start, its entries, the configuration and the applied state change together or not at
+// all, and nothing a crash left of the old ones is ever in the way.
+TEST_F(CrashTest, AtEveryStepOfCutsAndInstalledSnapshots) {
+  const std::string live = dir_.Sub("live");
+  ASSERT_TRUE(BootstrapNode(live).ok());
+  {
+    Node node(live);
+    ASSERT_TRUE(node.Start().ok());
+    Acknowledge(&node);
+    CrashAtEveryChange(node.fs(), live);
+    const auto step = [&](auto action) {
+      action();
+      Acknowledge(&node);
+    };
+    for (int round = 0; round < 2; ++round) {
+      step([&] { node.Append(6, 50); });
+      step([&] { node.Cut(2, node.term()); });
+      step([&] { node.Append(3, 1'000); });
+      step([&] { node.FlushKv(); });
+      step([&] { node.Install(10, dir_.Sub("table")); });
+      step([&] { node.Append(5, 10); });
+      step([&] { ASSERT_TRUE(node.engine()->FlushAll().ok()); });
+      step([&] { node.Cut(0, node.term()); });
+      step([&] { node.Install(0, dir_.Sub("table")); });
+      step([&] { node.FlushKv(); });
+    }
+  }
+  EXPECT_GT(crashes_.size(), 100u);
+  for (const Crash& crash : crashes_) {
+    ExpectHolds(crash);
+    if (HasFatalFailure()) return;
+    std::vector<std::string> families;
+    ASSERT_TRUE(rocksdb::DB::ListColumnFamilies({}, crash.path, &families).ok());
+    EXPECT_EQ(families.size(), 4u) << crash.what;
+  }
+}
+
 // The torn file of one crash must not be there, or not look like damage, at the next.
 TEST_F(CrashTest, AgainAndAgainWithATornTailEachTime) {
   std::string path = dir_.Sub("live");
@@ -286,7 +366,7 @@ TEST_F(CrashTest, AgainAndAgainWithATornTailEachTime) {
       if (round % 2 == 0) node.Append(2, 100 + 20'000 * static_cast<size_t>(round % 3));
       const auto log = node.Recovered();
       ASSERT_TRUE(log.ok()) << log.status();
-      before = StateOf(*log);
+      before = StateOf(node.engine(), *log);
       CopyDirectory(path, next);
       node.Append(1, 1'000);
       // Of this last one, only a part gets to the disk.

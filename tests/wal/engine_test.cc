@@ -193,14 +193,14 @@ TEST(Engine, WhatKvHasFlushedIsToldFromWhatItHasNot) {
   ASSERT_TRUE(engine.ok()) << engine.status();
   Engine& e = **engine;
   EXPECT_EQ(e.GetFlushedKv("applied").status().code(), Code::kNotFound);
-  ASSERT_TRUE(e.db()->Put(NoWal(), e.kv(), "applied", "1").ok());
+  ASSERT_TRUE(e.db()->Put(NoWal(), e.kv().get(), "applied", "1").ok());
   EXPECT_EQ(e.GetFlushedKv("applied").status().code(), Code::kNotFound);
   ASSERT_TRUE(e.FlushKv().ok());
   EXPECT_EQ(*e.GetFlushedKv("applied"), "1");
-  ASSERT_TRUE(e.db()->Put(NoWal(), e.kv(), "applied", "2").ok());
+  ASSERT_TRUE(e.db()->Put(NoWal(), e.kv().get(), "applied", "2").ok());
   EXPECT_EQ(*e.GetFlushedKv("applied"), "1");
   std::string value;
-  ASSERT_TRUE(e.db()->Get({}, e.kv(), "applied", &value).ok());
+  ASSERT_TRUE(e.db()->Get({}, e.kv().get(), "applied", &value).ok());
   EXPECT_EQ(value, "2");
 }
 
@@ -210,13 +210,13 @@ TEST(Engine, ClosingFlushesNothingAndFlushAllLeavesNothingToReplay) {
   ASSERT_TRUE(BootstrapNode(path).ok());
   {
     const auto engine = Engine::Open(TestOptions(path));
-    ASSERT_TRUE((*engine)->db()->Put(NoWal(), (*engine)->kv(), "k", "lost").ok());
+    ASSERT_TRUE((*engine)->db()->Put(NoWal(), (*engine)->kv().get(), "k", "lost").ok());
   }
   {
     const auto engine = Engine::Open(TestOptions(path));
     std::string value;
-    EXPECT_TRUE((*engine)->db()->Get({}, (*engine)->kv(), "k", &value).IsNotFound());
-    ASSERT_TRUE((*engine)->db()->Put(NoWal(), (*engine)->kv(), "k", "kept").ok());
+    EXPECT_TRUE((*engine)->db()->Get({}, (*engine)->kv().get(), "k", &value).IsNotFound());
+    ASSERT_TRUE((*engine)->db()->Put(NoWal(), (*engine)->kv().get(), "k", "kept").ok());
     ASSERT_TRUE((*engine)->db()->Put({}, (*engine)->raft_log(), LogKey(Index(1)), "e").ok());
     EXPECT_GT((*engine)->DiskBytes(), 0u);
     ASSERT_TRUE((*engine)->FlushAll().ok());
@@ -226,7 +226,7 @@ TEST(Engine, ClosingFlushesNothingAndFlushAllLeavesNothingToReplay) {
   for (const std::string& wal : WalPaths(path)) EXPECT_EQ(fs::file_size(wal), 0u) << wal;
   const auto engine = Engine::Open(TestOptions(path));
   std::string value;
-  ASSERT_TRUE((*engine)->db()->Get({}, (*engine)->kv(), "k", &value).ok());
+  ASSERT_TRUE((*engine)->db()->Get({}, (*engine)->kv().get(), "k", &value).ok());
   EXPECT_EQ(value, "kept");
 }
 
@@ -240,7 +240,7 @@ TEST(Engine, ReadOnlyChangesNothingAndSeesTheWal) {
     for (int i = 1; i <= 100; ++i) {
       ASSERT_TRUE((*engine)->db()->Put({}, (*engine)->raft_log(), LogKey(Index(i)), "entry").ok());
     }
-    ASSERT_TRUE((*engine)->db()->Put(NoWal(), (*engine)->kv(), "k", "never flushed").ok());
+    ASSERT_TRUE((*engine)->db()->Put(NoWal(), (*engine)->kv().get(), "k", "never flushed").ok());
     CopyDirectory(path, dir.Sub("crashed"));
   }
   const std::string before = DirectoryFingerprint(dir.Sub("crashed"));
@@ -250,8 +250,8 @@ TEST(Engine, ReadOnlyChangesNothingAndSeesTheWal) {
     EXPECT_EQ((*engine)->identity(), TestIdentity());
     std::string value;
     EXPECT_TRUE((*engine)->db()->Get({}, (*engine)->raft_log(), LogKey(Index(100)), &value).ok());
-    EXPECT_TRUE((*engine)->db()->Get({}, (*engine)->kv(), "k", &value).IsNotFound());
-    EXPECT_FALSE((*engine)->db()->Put({}, (*engine)->kv(), "k", "v").ok());
+    EXPECT_TRUE((*engine)->db()->Get({}, (*engine)->kv().get(), "k", &value).IsNotFound());
+    EXPECT_FALSE((*engine)->db()->Put({}, (*engine)->kv().get(), "k", "v").ok());
   }
   EXPECT_EQ(DirectoryFingerprint(dir.Sub("crashed")), before);
 }

@@ -10,9 +10,13 @@ namespace {
 
 class HookedFile : public rocksdb::FSWritableFileOwnerWrapper {
  public:
+  // `bytes_before`: what was in the file when it was opened, which its size does not count.
   HookedFile(std::unique_ptr<rocksdb::FSWritableFile>&& file, std::string path,
-             HookedFileSystem* fs)
-      : FSWritableFileOwnerWrapper(std::move(file)), path_(std::move(path)), fs_(fs) {}
+             HookedFileSystem* fs, uint64_t bytes_before = 0)
+      : FSWritableFileOwnerWrapper(std::move(file)),
+        path_(std::move(path)),
+        fs_(fs),
+        bytes_before_(bytes_before) {}
 
   rocksdb::IOStatus Append(const rocksdb::Slice& data, const rocksdb::IOOptions& options,
                            rocksdb::IODebugContext* dbg) override {
@@ -44,7 +48,7 @@ class HookedFile : public rocksdb::FSWritableFileOwnerWrapper {
   rocksdb::IOStatus SyncWith(const rocksdb::IOOptions& options, rocksdb::IODebugContext* dbg,
                              SyncFunction sync) {
     if (rocksdb::IOStatus s = fs_->Before(FileOp::kSync, path_); !s.ok()) return s;
-    const uint64_t bytes = target()->GetFileSize(options, dbg);
+    const uint64_t bytes = bytes_before_ + target()->GetFileSize(options, dbg);
     rocksdb::IOStatus s = (target()->*sync)(options, dbg);
     if (s.ok()) fs_->NoteSynced(path_, bytes);
     return s;
@@ -52,6 +56,7 @@ class HookedFile : public rocksdb::FSWritableFileOwnerWrapper {
 
   const std::string path_;
   HookedFileSystem* const fs_;
+  const uint64_t bytes_before_;
 };
 
 }  // namespace
@@ -90,6 +95,28 @@ rocksdb::IOStatus HookedFileSystem::NewWritableFile(const std::string& path,
   if (!s.ok()) return s;
   NoteSynced(path, 0);
   *file = std::make_unique<HookedFile>(std::move(inner), path, this);
+  return s;
+}
+
+rocksdb::IOStatus HookedFileSystem::ReopenWritableFile(
+    const std::string& path, const rocksdb::FileOptions& options,
+    std::unique_ptr<rocksdb::FSWritableFile>* file, rocksdb::IODebugContext* dbg) {
+  std::unique_ptr<rocksdb::FSWritableFile> inner;
+  rocksdb::IOStatus s = target()->ReopenWritableFile(path, options, &inner, dbg);
+  if (!s.ok()) return s;
+  const uint64_t bytes = std::filesystem::file_size(path);
+  *file = std::make_unique<HookedFile>(std::move(inner), path, this, bytes);
+  return s;
+}
+
+rocksdb::IOStatus HookedFileSystem::LinkFile(const std::string& from, const std::string& to,
+                                             const rocksdb::IOOptions& options,
+                                             rocksdb::IODebugContext* dbg) {
+  if (rocksdb::IOStatus s = Before(FileOp::kLink, to); !s.ok()) return s;
+  rocksdb::IOStatus s = target()->LinkFile(from, to, options, dbg);
+  if (!s.ok()) return s;
+  std::lock_guard lock(mutex_);
+  if (const auto it = synced_.find(from); it != synced_.end()) synced_[to] = it->second;
   return s;
 }
 

@@ -12,7 +12,7 @@
 
 namespace raftkv::wal {
 
-enum class FileOp { kCreate, kAppend, kSync, kRename, kDelete, kTruncate };
+enum class FileOp { kCreate, kAppend, kSync, kRename, kDelete, kTruncate, kLink };
 
 // Thread-safe.
 class HookedFileSystem : public rocksdb::FileSystemWrapper {
@@ -32,6 +32,12 @@ class HookedFileSystem : public rocksdb::FileSystemWrapper {
   rocksdb::IOStatus NewWritableFile(const std::string& path, const rocksdb::FileOptions& options,
                                     std::unique_ptr<rocksdb::FSWritableFile>* file,
                                     rocksdb::IODebugContext* dbg) override;
+  rocksdb::IOStatus ReopenWritableFile(const std::string& path, const rocksdb::FileOptions& options,
+                                       std::unique_ptr<rocksdb::FSWritableFile>* file,
+                                       rocksdb::IODebugContext* dbg) override;
+  rocksdb::IOStatus LinkFile(const std::string& from, const std::string& to,
+                             const rocksdb::IOOptions& options,
+                             rocksdb::IODebugContext* dbg) override;
   rocksdb::IOStatus RenameFile(const std::string& from, const std::string& to,
                                const rocksdb::IOOptions& options,
                                rocksdb::IODebugContext* dbg) override;

@@ -1,8 +1,11 @@
 // Recovery of the log: what it returns, and all that it must refuse.
 #include "wal/log_store.h"
 
+#include <filesystem>
+
 #include <gtest/gtest.h>
 
+#include "common/membership_codec.h"
 #include "common/sealed_record.h"
 #include "wal/entry_codec.h"
 #include "wal/keys.h"
@@ -273,6 +276,164 @@ TEST_F(LogStoreTest, ATruncationLeavesNothingOfTheOldTail) {
   EXPECT_EQ(recovered->terms.back(), (raft::TermRun{Index(9), Term(7)}));
 }
 
+Membership Voters(std::set<uint64_t> ids) {
+  Membership membership;
+  for (const uint64_t id : ids) membership.voters.insert(NodeId(id));
+  return membership;
+}
+
+TEST_F(LogStoreTest, ConfigurationsInTheLogAreFound) {
+  PutGoodLog();
+  for (const uint64_t index : {3u, 8u}) {
+    Entry entry = MakeEntry(index, index == 3 ? 1 : 5, EncodeMembership(Voters({1, index})));
+    entry.kind = EntryKind::kConfig;
+    PutRaw(LogKey(Index(index)), EncodeEntry(entry));
+  }
+  auto log = Recover();
+  ASSERT_TRUE(log.ok()) << log.status();
+  EXPECT_EQ(log->membership, Voters({1, 2, 3}));
+  EXPECT_EQ(log->configs, (std::vector<raft::ConfigEntry>{{Index(3), Voters({1, 3})},
+                                                          {Index(8), Voters({1, 8})}}));
+  PutMeta(kLogStartKey, EncodeLogStart({Index(4), Term(2)}));
+  log = Recover();
+  ASSERT_TRUE(log.ok()) << log.status();
+  EXPECT_EQ(log->configs, (std::vector<raft::ConfigEntry>{{Index(8), Voters({1, 8})}}));
+}
+
+TEST_F(LogStoreTest, AConfigurationThatIsMalformedOrNewerIsRefused) {
+  PutGoodLog();
+  Entry entry = MakeEntry(5, 2, EncodeMembership(Voters({1})) + "x");
+  entry.kind = EntryKind::kConfig;
+  PutRaw(LogKey(Index(5)), EncodeEntry(entry));
+  ExpectRefused("log entry 5 holds a configuration that is malformed");
+  entry.payload = std::make_shared<const std::string>("\x03");
+  PutRaw(LogKey(Index(5)), EncodeEntry(entry));
+  ExpectRefused("log entry 5: a membership has format version 3", Code::kFailedPrecondition);
+}
+
+// Indexes of what lies in raft_log, whether or not it belongs to the log.
+std::vector<uint64_t> Stored(Engine* engine) {
+  std::vector<uint64_t> indexes;
+  const std::unique_ptr<rocksdb::Iterator> it(engine->db()->NewIterator({}, engine->raft_log()));
+  for (it->SeekToFirst(); it->Valid(); it->Next()) {
+    indexes.push_back(ParseLogKey(it->key().ToStringView())->value());
+  }
+  return indexes;
+}
+
+TEST_F(LogStoreTest, ACutMovesTheStartAndDeletesAfterwards) {
+  PutGoodLog();
+  LogStore log(engine_.get());
+  ASSERT_TRUE(log.Recover().ok());
+  EXPECT_FALSE(log.HasLeftovers());
+  raft::AppendTask task;
+  task.cut = raft::LogStart{{Index(4), Term(2)}, Voters({4, 5})};
+  task.entries = {MakeEntry(11, 5, "after the cut")};
+  ASSERT_TRUE(Write(&log, task).ok());
+  EXPECT_EQ(Stored(engine_.get()).size(), 11u);
+  EXPECT_TRUE(log.HasLeftovers());
+  while (log.HasLeftovers()) ASSERT_TRUE(log.DeleteLeftovers().ok());
+  EXPECT_EQ(Stored(engine_.get()), (std::vector<uint64_t>{5, 6, 7, 8, 9, 10, 11}));
+  Reopen();
+  const auto recovered = Recover();
+  ASSERT_TRUE(recovered.ok()) << recovered.status();
+  EXPECT_EQ(recovered->before_first, (LogPosition{Index(4), Term(2)}));
+  EXPECT_EQ(recovered->membership, Voters({4, 5}));
+  EXPECT_EQ(recovered->last, Index(11));
+}
+
+TEST_F(LogStoreTest, WhatACrashKeptFromBeingDeletedIsDeletedAfterTheStart) {
+  PutGoodLog();
+  PutMeta(kLogStartKey, EncodeLogStart({Index(7), Term(2)}));
+  Reopen();
+  LogStore log(engine_.get());
+  ASSERT_TRUE(log.Recover().ok());
+  EXPECT_TRUE(log.HasLeftovers());
+  while (log.HasLeftovers()) ASSERT_TRUE(log.DeleteLeftovers().ok());
+  EXPECT_EQ(Stored(engine_.get()), (std::vector<uint64_t>{8, 9, 10}));
+}
+
+TEST_F(LogStoreTest, WholeTablesBelowTheStartAreRemoved) {
+  for (uint64_t first = 1; first < 400; first += 100) {
+    for (uint64_t i = first; i < first + 100; ++i) PutEntry(i, 1, std::string(1000, 'x'));
+    PutHardState(1);
+    rocksdb::CompactRangeOptions to_the_bottom;
+    to_the_bottom.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForce;
+    const std::string begin = LogKey(Index(first)), end = LogKey(Index(first + 99));
+    const rocksdb::Slice from(begin), to(end);
+    ASSERT_TRUE(engine_->db()->CompactRange(to_the_bottom, engine_->raft_log(), &from, &to).ok());
+  }
+  const auto tables = [this] {
+    return engine_->IntProperty(engine_->raft_log(), "rocksdb.live-sst-files-size");
+  };
+  const uint64_t before = tables();
+  ASSERT_GT(before, 0u);
+  LogStore log(engine_.get());
+  ASSERT_TRUE(log.Recover().ok());
+  raft::AppendTask task;
+  task.cut = raft::LogStart{{Index(350), Term(1)}, Voters({1})};
+  ASSERT_TRUE(Write(&log, task).ok());
+  int steps = 0;
+  for (; log.HasLeftovers(); ++steps) ASSERT_TRUE(log.DeleteLeftovers().ok());
+  EXPECT_EQ(steps, 5);  // the range, three tables, and that there is no fourth
+  EXPECT_LT(tables(), before / 2);
+  const auto recovered = Recover();
+  ASSERT_TRUE(recovered.ok()) << recovered.status();
+  EXPECT_EQ(recovered->last, Index(400));
+}
+
+// Before, inside, at and behind the log's end.
+TEST_F(LogStoreTest, ASnapshotTakesThePlaceOfTheLog) {
+  for (const uint64_t at : {5u, 10u, 500u}) {
+    SCOPED_TRACE(at);
+    engine_.reset();
+    std::filesystem::remove_all(dir_.Sub("db"));
+    ASSERT_TRUE(BootstrapNode(dir_.Sub("db")).ok());
+    Reopen();
+    PutGoodLog();
+    PutHardState(5, 3);
+    const auto staged = engine_->StageKv({MakeKvTable(dir_.Sub("table"), {{"who", "snapshot"}})});
+    ASSERT_TRUE(staged.ok()) << staged.status();
+    LogStore log(engine_.get());
+    ASSERT_TRUE(log.Recover().ok());
+    raft::AppendTask task;
+    task.hard_state = HardState{Term(6), NodeId(), Index(at)};
+    task.install = raft::SnapshotMeta{{Index(at), Term(6)}, Voters({7, 8}), *staged};
+    task.entries = {MakeEntry(at + 1, 6, "first after it")};
+    ASSERT_TRUE(Write(&log, task).ok());
+    for (int restart = 0; restart < 2; ++restart) {
+      const auto recovered = Recover();
+      ASSERT_TRUE(recovered.ok()) << recovered.status();
+      EXPECT_EQ(recovered->before_first, (LogPosition{Index(at), Term(6)}));
+      EXPECT_EQ(recovered->membership, Voters({7, 8}));
+      EXPECT_EQ(recovered->last, Index(at + 1));
+      EXPECT_EQ(recovered->terms, (std::vector<raft::TermRun>{{Index(at + 1), Term(6)}}));
+      Reopen();
+      EXPECT_EQ(*engine_->GetFlushedKv("who"), "snapshot");
+    }
+    LogStore again(engine_.get());
+    ASSERT_TRUE(again.Recover().ok());
+    while (again.HasLeftovers()) ASSERT_TRUE(again.DeleteLeftovers().ok());
+    EXPECT_EQ(Stored(engine_.get()), (std::vector<uint64_t>{at + 1}));
+  }
+}
+
+TEST_F(LogStoreTest, ARestoredNodeBeginsWhereItIsTold) {
+  engine_.reset();
+  std::filesystem::remove_all(dir_.Sub("db"));
+  ASSERT_TRUE(Engine::Bootstrap(TestOptions(dir_.Sub("db")), TestIdentity(),
+                                LogStore::BootstrapRecords(Voters({4}), {Index(1), Term(1)},
+                                                           {Term(1), NodeId(), Index(1)}))
+                  .ok());
+  Reopen();
+  const auto log = Recover();
+  ASSERT_TRUE(log.ok()) << log.status();
+  EXPECT_EQ(log->before_first, (LogPosition{Index(1), Term(1)}));
+  EXPECT_EQ(log->first, Index(2));
+  EXPECT_EQ(log->membership, Voters({4}));
+  EXPECT_EQ(log->hard_state.commit, Index(1));
+}
+
 using LogStoreDeathTest = LogStoreTest;
 
 // What Recover would refuse is not written in the first place.
@@ -297,6 +458,9 @@ TEST_F(LogStoreDeathTest, ATaskThatBreaksTheLogAborts) {
   raft::AppendTask past;
   past.hard_state = HardState{Term(5), NodeId(2), Index(11)};
   EXPECT_DEATH(add(past), "past the log's end");
+  raft::AppendTask cut;
+  cut.cut = raft::LogStart{{Index(11), Term(5)}, {}};
+  EXPECT_DEATH(add(cut), "cut past its end");
   LogStore unread(engine_.get());
   EXPECT_DEATH((void)unread.AddToBatch(gap, &batch), "before it was recovered");
 }

@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "wal/hooked_fs.h"
+#include "wal/keys.h"
 #include "wal/wal_testing.h"
 
 namespace raftkv::wal {
@@ -194,6 +195,33 @@ TEST_F(LogWriterTest, ATaskWithoutWritesIsReportedInOrderWithoutASync) {
   writer_->Stop();
   EXPECT_EQ(durable_, (std::vector<raft::AppendSeq>{1, 2}));
   EXPECT_EQ(writer_->stats().syncs, 1u);
+}
+
+// The cut-off entries are there until the log's new start is on disk, and gone by the end.
+TEST_F(LogWriterTest, WhatIsCutOffIsDeletedAfterTheCutIsDurable) {
+  const auto is_stored = [this](uint64_t index) {
+    std::string value;
+    return engine_->db()->Get({}, engine_->raft_log(), LogKey(Index(index)), &value).ok();
+  };
+  bool stored_when_reported = false;
+  on_durable_ = [&](std::span<raft::AppendTask> tasks) {
+    if (!tasks.back().cut) return;
+    stored_when_reported = is_stored(1) && is_stored(90);
+    const auto log = RecoverAfterPowerLoss();
+    ASSERT_TRUE(log.ok()) << log.status();
+    EXPECT_EQ(log->before_first, (LogPosition{Index(90), Term(1)}));
+  };
+  for (uint64_t i = 1; i <= 100; ++i) writer_->Submit(Append(i, i, 1));
+  raft::AppendTask cut;
+  cut.seq = 101;
+  cut.cut = raft::LogStart{{Index(90), Term(1)}, {}};
+  writer_->Submit(cut);
+  writer_->Stop();
+  EXPECT_TRUE(stored_when_reported);
+  EXPECT_FALSE(is_stored(1));
+  EXPECT_FALSE(is_stored(90));
+  EXPECT_TRUE(is_stored(91));
+  EXPECT_FALSE(log_->HasLeftovers());
 }
 
 TEST_F(LogWriterTest, StopFinishesWhatWasSubmittedAndDropsWhatComesLater) {

@@ -76,7 +76,7 @@ TEST_F(RocksDbFacts, WritesWithoutWalPassASyncThatIsUnderWay) {
     changed.wait(lock, [&] { return syncing; });
   }
   for (int i = 0; i < 100; ++i) {
-    ASSERT_TRUE(engine_->db()->Put(NoWal(), engine_->kv(), std::to_string(i), "v").ok());
+    ASSERT_TRUE(engine_->db()->Put(NoWal(), engine_->kv().get(), std::to_string(i), "v").ok());
   }
   {
     std::lock_guard lock(mutex);
@@ -92,7 +92,7 @@ TEST_F(RocksDbFacts, WritesWithoutWalPassASyncThatIsUnderWay) {
 // Fact 3: kv's memtable holds on to WAL files that have none of its data, until it is flushed.
 TEST_F(RocksDbFacts, FlushingKvFreesTheWalFilesItPinned) {
   Open();
-  ASSERT_TRUE(engine_->db()->Put(NoWal(), engine_->kv(), "k", "v").ok());
+  ASSERT_TRUE(engine_->db()->Put(NoWal(), engine_->kv().get(), "k", "v").ok());
   for (int i = 1; i <= 50; ++i) ASSERT_TRUE(PutEntry(i, std::string(1000, 'x')).ok());
   rocksdb::FlushOptions flush;
   ASSERT_TRUE(engine_->db()->Flush(flush, engine_->raft_log()).ok());
@@ -174,13 +174,13 @@ TEST_F(RocksDbFacts, FlushingKvSyncsTheLogWrittenBefore) {
   HookedEnv hooked;
   Open(hooked.env.get());
   ASSERT_TRUE(PutEntry(1, "entry").ok());
-  ASSERT_TRUE(engine_->db()->Put(NoWal(), engine_->kv(), "applied", "1").ok());
+  ASSERT_TRUE(engine_->db()->Put(NoWal(), engine_->kv().get(), "applied", "1").ok());
   ASSERT_TRUE(engine_->FlushKv().ok());
   CopyAsAfterPowerLoss(*hooked.fs, path_, dir_.Sub("crashed"));
   const auto after = ScanAndOpen(dir_.Sub("crashed"));
   ASSERT_TRUE(after.ok()) << after.status();
   std::string value;
-  EXPECT_TRUE((*after)->db()->Get({}, (*after)->kv(), "applied", &value).ok());
+  EXPECT_TRUE((*after)->db()->Get({}, (*after)->kv().get(), "applied", &value).ok());
   EXPECT_TRUE((*after)->db()->Get({}, (*after)->raft_log(), LogKey(Index(1)), &value).ok());
   engine_.reset();
 }

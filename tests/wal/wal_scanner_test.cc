@@ -83,7 +83,7 @@ class WalScannerTest : public ::testing::Test {
   static void StartNewWalFile(Engine* engine) {
     rocksdb::WriteOptions write;
     write.disableWAL = true;
-    ASSERT_TRUE(engine->db()->Put(write, engine->kv(), "k", "v").ok());
+    ASSERT_TRUE(engine->db()->Put(write, engine->kv().get(), "k", "v").ok());
     ASSERT_TRUE(engine->FlushKv().ok());
   }
 

@@ -9,9 +9,12 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <rocksdb/sst_file_writer.h>
+
 #include "common/crc32c.h"
 #include "raft/core.h"
 #include "store/engine_files.h"
+#include "store/engine_options.h"
 #include "wal/log_store.h"
 #include "wal/wal_scanner.h"
 
@@ -52,7 +55,7 @@ store::NodeIdentity TestIdentity() {
 }
 
 Status BootstrapNode(const std::string& path, rocksdb::Env* env) {
-  raft::Membership membership;
+  Membership membership;
   membership.voters = {NodeId(1), NodeId(2), NodeId(3)};
   store::EngineOptions options = TestOptions(path);
   options.env = env;
@@ -70,6 +73,15 @@ StatusOr<std::unique_ptr<store::Engine>> ScanAndOpen(const std::string& path, ro
 Entry MakeEntry(uint64_t index, uint64_t term, const std::string& payload) {
   return Entry{Index(index), Term(term), EntryKind::kCommand,
                std::make_shared<const std::string>(payload)};
+}
+
+std::string MakeKvTable(const std::string& path, const std::map<std::string, std::string>& pairs,
+                        rocksdb::Env* env) {
+  rocksdb::SstFileWriter writer(rocksdb::EnvOptions(), store::StagedTableOptions(env));
+  RAFTKV_CHECK(writer.Open(path).ok(), "cannot make the table " + path);
+  for (const auto& [key, value] : pairs) RAFTKV_CHECK(writer.Put(key, value).ok(), key);
+  RAFTKV_CHECK(writer.Finish().ok(), "cannot finish the table " + path);
+  return path;
 }
 
 void CopyDirectory(const std::string& from, const std::string& to) {

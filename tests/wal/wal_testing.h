@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -41,6 +42,10 @@ StatusOr<std::unique_ptr<store::Engine>> ScanAndOpen(const std::string& path,
                                                      rocksdb::Env* env = nullptr);
 
 Entry MakeEntry(uint64_t index, uint64_t term, const std::string& payload);
+
+// A sorted table for Engine::StageKv, of these keys and values. Returns its path.
+std::string MakeKvTable(const std::string& path, const std::map<std::string, std::string>& pairs,
+                        rocksdb::Env* env = nullptr);
 
 // Copies a directory as it is: what a process killed now would leave, because the kernel keeps
 // what was written.
