@@ -7,9 +7,10 @@
 #include <cstring>
 #include <filesystem>
 #include <future>
-#include <random>
 
+#include "server/foreign_directory.h"
 #include "server/marker_file.h"
+#include "store/engine_files.h"
 #include "wal/manifest_check.h"
 #include "wal/wal_scanner.h"
 
@@ -21,7 +22,8 @@ namespace fs = std::filesystem;
 // How long a clean stop waits for each of its steps.
 constexpr auto kDrainTimeout = std::chrono::seconds(5);
 
-constexpr size_t kReaderThreads = 2;
+// How long a node that joins asks the members of the cluster who it is.
+constexpr auto kJoinTimeout = std::chrono::seconds(30);
 
 Status MakeDirectory(const std::string& path) {
   std::error_code error;
@@ -40,12 +42,14 @@ store::EngineOptions MakeEngineOptions(const ServerOptions& options) {
   engine.path = options.data_dir + "/db";
   engine.block_cache_bytes = options.block_cache_bytes;
   engine.kv_memtable_bytes = options.memtable_bytes;
+  engine.wal_bytes_max = options.wal_bytes_max;
   return engine;
 }
 
 }  // namespace
 
-App::App(ServerOptions options) : options_(std::move(options)) {}
+App::App(ServerOptions options, std::function<void()> on_end)
+    : options_(std::move(options)), on_end_(std::move(on_end)) {}
 
 App::~App() {
   if (!stopped_) (void)Stop();
@@ -58,6 +62,7 @@ Status App::Start() {
   StartThreads();
   RAFTKV_RETURN_IF_ERROR(StartServers());
   raft_loop_->Start();
+  maintenance_->Start();
   spdlog::info("serving client={} http={} peer={}", options_.listen_client_urls[0].ToString(),
                options_.listen_http_urls[0].ToString(), options_.listen_peer_urls[0].ToString());
   return Status::Ok();
@@ -65,9 +70,47 @@ Status App::Start() {
 
 // --- Disk -------------------------------------------------------------------------------------
 
+// A new member of a new cluster knows who it is from its flags; one that joins asks the others.
+Status App::BootstrapDirectory(const store::EngineOptions& engine) const {
+  store::NodeIdentity identity;
+  identity.cluster = options_.cluster_id;
+  identity.node = options_.id;
+  identity.node_name = options_.name;
+  Membership membership;
+  if (options_.join_existing) {
+    std::vector<Url> others;
+    for (const MemberOptions& member : options_.initial_cluster) {
+      if (member.name != options_.name) others.push_back(member.peer_url);
+    }
+    spdlog::info("joining a cluster: asking {} of its members who this node is", others.size());
+    RAFTKV_ASSIGN_OR_RETURN(const JoinedCluster cluster,
+                            AskToJoin(others, options_.initial_advertise_peer_urls, kJoinTimeout));
+    identity.cluster = cluster.cluster;
+    identity.node = cluster.self;
+    // No members: it never campaigns, and learns of the others from the leader's log or snapshot.
+  } else {
+    for (const MemberOptions& member : options_.initial_cluster) {
+      membership.voters.insert(member.id);
+      membership.info[member.id].peer_urls = {member.peer_url.ToString()};
+    }
+  }
+  RAFTKV_RETURN_IF_ERROR(
+      store::Engine::Bootstrap(engine, identity, wal::LogStore::BootstrapRecords(membership)));
+  spdlog::info("bootstrapped dir={} cluster={:x} node={:x}", options_.data_dir,
+               identity.cluster.value(), identity.node.value());
+  return Status::Ok();
+}
+
 Status App::OpenDirectory() {
+  RAFTKV_RETURN_IF_ERROR(CheckNotForeign(options_.data_dir));
   RAFTKV_RETURN_IF_ERROR(MakeDirectory(options_.data_dir));
   RAFTKV_ASSIGN_OR_RETURN(lock_, store::DirectoryLock::Acquire(options_.data_dir));
+  if (fs::exists(options_.data_dir + "/" + kRemovedMarker)) {
+    return {Code::kFailedPrecondition,
+            options_.data_dir +
+                " belongs to a member that was removed from its cluster and can't come back; to "
+                "join again, remove the directory and add this node as a new member"};
+  }
   store::EngineOptions engine = MakeEngineOptions(options_);
   // Only a directory that never held a node is bootstrapped. The marker outlives a deleted
   // database: a node that lost its log must not come back as an empty one with the same vote.
@@ -80,17 +123,15 @@ Status App::OpenDirectory() {
               " belonged to a node, but its database (db) is gone; restore it "
               "from a copy. Starting empty under the same identity could lose acknowledged writes"};
     }
-    store::NodeIdentity identity;
-    identity.cluster = options_.cluster_id;
-    identity.node = options_.id;
-    identity.node_name = options_.name;
-    raft::Membership membership;
-    for (const MemberOptions& member : options_.initial_cluster)
-      membership.voters.insert(member.id);
-    RAFTKV_RETURN_IF_ERROR(
-        store::Engine::Bootstrap(engine, identity, wal::LogStore::BootstrapRecords(membership)));
-    spdlog::info("bootstrapped dir={} cluster={:x} node={:x}", options_.data_dir,
-                 options_.cluster_id.value(), options_.id.value());
+    RAFTKV_RETURN_IF_ERROR(BootstrapDirectory(engine));
+  }
+  // What an earlier process did not get to remove.
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(options_.data_dir, ignored)) {
+    const std::string name = entry.path().filename();
+    if (name.starts_with("backup.") || name == "snapshot.out") {
+      RAFTKV_RETURN_IF_ERROR(store::RemoveTree(entry.path()));
+    }
   }
   // RocksDB takes some damage in either for an honest end and opens an older state (durability.md).
   RAFTKV_RETURN_IF_ERROR(wal::CheckManifest(engine.path));
@@ -106,8 +147,14 @@ Status App::OpenDirectory() {
   return WriteMarkerFile(marker, engine_->identity().node_name + "\n");
 }
 
-Status App::CheckIdentity() const {
+Status App::CheckIdentity() {
   const store::NodeIdentity& found = engine_->identity();
+  if (options_.join_existing && found.node_name == options_.name) {
+    // The cluster gave this node its id, and may have had other members when it was made.
+    options_.id = found.node;
+    options_.cluster_id = found.cluster;
+    return Status::Ok();
+  }
   if (found.node == options_.id && found.cluster == options_.cluster_id) return Status::Ok();
   // Ids follow from the token too, so another cluster's node of the same name has another id.
   const bool same_node = found.node == options_.id || found.node_name == options_.name;
@@ -122,10 +169,33 @@ Status App::CheckIdentity() const {
 Status App::Recover() {
   log_store_ = std::make_unique<wal::LogStore>(engine_.get());
   RAFTKV_ASSIGN_OR_RETURN(recovered_, log_store_->Recover());
+  const Membership& last =
+      recovered_.configs.empty() ? recovered_.membership : recovered_.configs.back().membership;
+  const bool committed =
+      recovered_.configs.empty() || recovered_.configs.back().index <= recovered_.hard_state.commit;
+  if (committed && last.removed.contains(options_.id)) {
+    return {Code::kFailedPrecondition,
+            "this node was removed from its cluster; to join again, remove " + options_.data_dir +
+                " and add it as a new member"};
+  }
   store::KvStoreOptions kv_options;
   kv_options.sessions_max = options_.max_sessions;
   kv_options.session_ttl_ms = options_.session_ttl_ms;
   RAFTKV_ASSIGN_OR_RETURN(kv_store_, store::KvStore::Open(engine_.get(), kv_options));
+  RAFTKV_RETURN_IF_ERROR(CheckApplied());
+  const LogPosition applied = kv_store_->applied().position;
+  replay_from_ = applied.index;
+  replay_to_ = std::max(applied.index, std::min(recovered_.hard_state.commit, recovered_.last));
+  replay_start_ = RaftLoop::Clock::now();
+  spdlog::info("recovered term={} log={}..{} applied={} revision={} replay={}",
+               recovered_.hard_state.term.value(), recovered_.first.value(),
+               recovered_.last.value(), applied.index.value(), kv_store_->revision(),
+               replay_to_ - replay_from_);
+  metrics_.SetReplay(replay_to_ - replay_from_, 0);
+  return Status::Ok();
+}
+
+Status App::CheckApplied() const {
   const LogPosition applied = kv_store_->applied().position;
   const std::string advice =
       "; restore this node from a copy, or remove its data and let it join again as a new member";
@@ -147,91 +217,39 @@ Status App::Recover() {
                                      std::to_string(applied.index.value()) + advice};
     }
   }
-  replay_from_ = applied.index;
-  replay_to_ = std::max(applied.index, std::min(recovered_.hard_state.commit, recovered_.last));
-  replay_start_ = RaftLoop::Clock::now();
-  spdlog::info("recovered term={} log={}..{} applied={} revision={} replay={}",
-               recovered_.hard_state.term.value(), recovered_.first.value(),
-               recovered_.last.value(), applied.index.value(), kv_store_->revision(),
-               replay_to_ - replay_from_);
-  metrics_.SetReplay(replay_to_ - replay_from_, 0);
   return Status::Ok();
-}
-
-// --- Threads ----------------------------------------------------------------------------------
-
-void App::StartThreads() {
-  apply_loop_ = std::make_unique<store::ApplyLoop>(
-      kv_store_.get(), store::ApplyLoopOptions{},
-      [this](Index applied, uint64_t microseconds) { OnApplied(applied, microseconds); });
-  transport_ =
-      std::make_unique<Transport>(options_.cluster_id, options_.id, options_.initial_cluster);
-  readers_ = std::make_unique<ReaderPool>(kReaderThreads);
-
-  raft::Options raft_options;
-  raft_options.id = options_.id;
-  raft_options.heartbeat_ticks = 1;
-  raft_options.election_ticks = options_.election_timeout_ms / options_.heartbeat_interval_ms;
-  raft::PersistentState state;
-  state.hard_state = recovered_.hard_state;
-  state.membership = recovered_.membership;
-  state.first = recovered_.first;
-  state.last = recovered_.last;
-  state.before_first = recovered_.before_first;
-  state.terms = recovered_.terms;
-  state.applied = kv_store_->applied().position;
-  std::random_device device;
-  auto core = std::make_unique<raft::Core>(
-      raft_options, state, *log_store_,
-      Rng((static_cast<uint64_t>(device()) << 32) ^ device() ^ options_.id.value()));
-
-  RaftLoopOptions loop;
-  loop.tick = std::chrono::milliseconds(options_.heartbeat_interval_ms);
-  loop.request_timeout = std::chrono::milliseconds(options_.RequestTimeoutMs());
-  loop.transfer_timeout = std::chrono::milliseconds(2 * options_.election_timeout_ms);
-  loop.inflight_max = options_.max_inflight_requests;
-  raft_loop_ =
-      std::make_unique<RaftLoop>(loop, std::move(core), transport_.get(), apply_loop_.get(),
-                                 [this](const raft::RoleChange& change) { OnRoleChange(change); });
-  log_writer_ = std::make_unique<wal::LogWriter>(
-      engine_.get(), log_store_.get(),
-      [this](std::span<raft::AppendTask> tasks) {
-        // The promises go out from here: a turn of the raft thread would only delay them.
-        for (const raft::AppendTask& task : tasks) transport_->Send(task.after_sync);
-        raft_loop_->OnAppended(tasks.back().seq);
-      },
-      [this](uint64_t microseconds) { metrics_.ObserveSync(microseconds); });
-  raft_loop_->SetLogWriter(log_writer_.get());
-  backend_ = std::make_unique<Backend>(options_, engine_.get(), kv_store_.get(), apply_loop_.get(),
-                                       raft_loop_.get(), readers_.get());
-}
-
-void App::OnApplied(Index applied, uint64_t microseconds) {
-  metrics_.ObserveApply(microseconds);
-  raft_loop_->OnApplied(applied);
-  if (replay_to_ > replay_from_ && applied >= replay_to_) {
-    const double seconds =
-        std::chrono::duration<double>(RaftLoop::Clock::now() - replay_start_).count();
-    spdlog::info("replayed entries={} seconds={:.3f}", replay_to_ - replay_from_, seconds);
-    metrics_.SetReplay(replay_to_ - replay_from_, seconds);
-    replay_from_ = replay_to_;
-  }
-}
-
-void App::OnRoleChange(const raft::RoleChange& change) {
-  if (ClientApi* api = serving_.load()) api->SetServing(!change.leader.none());
-  if (!change.leader.none()) backend_->PublishAttributes();
 }
 
 // --- Edges ------------------------------------------------------------------------------------
 
 Status App::StartPeerServer() {
-  std::set<NodeId> members;
-  for (const MemberOptions& member : options_.initial_cluster) members.insert(member.id);
-  peer_service_ = std::make_unique<PeerService>(options_.cluster_id, options_.id, members,
-                                                [this](NodeId from, peer::v1::FrameBatch&& batch) {
-                                                  raft_loop_->OnPeerBatch(from, std::move(batch));
-                                                });
+  RAFTKV_RETURN_IF_ERROR(StartSnapshotReceiver());
+  PeerHandlers handlers;
+  handlers.snapshots = snapshot_receiver_.get();
+  handlers.on_batch = [this](NodeId from, peer::v1::FrameBatch&& batch) {
+    raft_loop_->OnPeerBatch(from, std::move(batch));
+  };
+  handlers.members = [this] { return KnownCluster(); };
+  handlers.hash_kv = [this](uint64_t revision, const PeerHandlers::HashKvDone& done) {
+    backend_->HashKv(static_cast<int64_t>(revision),
+                     [this, done](Status status, store::KvStore::Hash&& hash) {
+                       if (!status.ok()) {
+                         done(std::move(status));
+                         return;
+                       }
+                       HashKvAnswer answer;
+                       answer.hash = hash.hash;
+                       answer.revision = static_cast<uint64_t>(hash.revision);
+                       answer.compact_revision = static_cast<uint64_t>(hash.compact_revision);
+                       answer.applied = kv_store_->applied().position.index;
+                       done(answer);
+                     });
+  };
+  handlers.on_contact = [this](NodeId from, const std::string& url) {
+    transport_->AddContact(from, url);
+  };
+  peer_service_ =
+      std::make_unique<PeerService>(options_.cluster_id, options_.id, std::move(handlers));
   grpc::ServerBuilder builder;
   SetServerArguments(&builder);
   builder.SetMaxReceiveMessageSize(-1);
@@ -246,12 +264,13 @@ Status App::StartPeerServer() {
 
 Status App::StartServers() {
   RAFTKV_RETURN_IF_ERROR(StartPeerServer());
-  RAFTKV_ASSIGN_OR_RETURN(client_api_, ClientApi::Start(options_, backend_.get()));
+  RAFTKV_ASSIGN_OR_RETURN(client_api_,
+                          ClientApi::Start(options_, backend_.get(), MakeAdminHooks()));
   serving_ = client_api_.get();
   RAFTKV_ASSIGN_OR_RETURN(
       http_api_, HttpApi::Start(options_, backend_.get(), [this] {
         return metrics_.Text({engine_.get(), kv_store_.get(), apply_loop_.get(), log_writer_.get(),
-                              raft_loop_.get(), readers_.get()});
+                              raft_loop_.get(), readers_.get(), maintenance_.get()});
       }));
   return Status::Ok();
 }
@@ -259,30 +278,34 @@ Status App::StartServers() {
 // --- Stop -------------------------------------------------------------------------------------
 
 void App::HandLeadershipOn() {
-  if (options_.initial_cluster.size() == 1 || raft_loop_->status().role != raft::Role::kLeader) {
-    return;
-  }
+  const RaftStatus raft = raft_loop_->status();
+  if (raft.role != raft::Role::kLeader || raft.membership->voters.size() < 2) return;
   auto moved = std::make_shared<std::promise<Status>>();
   raft_loop_->TransferLeadership(NodeId(), [moved](Status status) { moved->set_value(status); });
   std::future<Status> future = moved->get_future();
   if (future.wait_for(kDrainTimeout) != std::future_status::ready) return;
-  const Status status = future.get();
-  spdlog::info("handed leadership on: {}", status.ToString());
+  spdlog::info("handed leadership on: {}", future.get().ToString());
 }
 
 Status App::Stop() {
   if (std::exchange(stopped_, true)) return Status::Ok();
   const auto deadline = std::chrono::system_clock::now() + kDrainTimeout;
+  stopping_ = true;
+  if (backend_) backend_->StopHashing();
+  if (maintenance_) maintenance_->Stop();
+  if (snapshot_receiver_) snapshot_receiver_->Stop();
   if (client_api_) client_api_->SetServing(false);
   if (raft_loop_ && client_api_) HandLeadershipOn();
   if (http_api_) http_api_->Stop();
   if (client_api_) client_api_->Shutdown(deadline);
   // From here on nothing new comes in. The raft loop first: it feeds the others.
   serving_ = nullptr;
+  if (snapshot_sender_) snapshot_sender_->Stop();
   if (raft_loop_) raft_loop_->Stop();
   if (log_writer_) log_writer_->Stop();
   if (apply_loop_) apply_loop_->Stop();
   if (readers_) readers_->Stop();
+  if (background_) background_->Stop();
   if (client_api_) client_api_->Join();
   if (transport_) transport_->Stop();
   if (peer_server_) peer_server_->Shutdown(std::chrono::system_clock::now());
@@ -292,10 +315,14 @@ Status App::Stop() {
   client_api_.reset();
   peer_server_.reset();
   peer_service_.reset();
+  snapshot_receiver_.reset();
+  snapshot_sender_.reset();
+  maintenance_.reset();
   backend_.reset();
   log_writer_.reset();
   raft_loop_.reset();
   readers_.reset();
+  background_.reset();
   transport_.reset();
   apply_loop_.reset();
   kv_store_.reset();

@@ -2,17 +2,23 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
+#include <mutex>
+#include <string>
 
 #include "common/status.h"
 #include "server/backend.h"
 #include "server/client_api.h"
 #include "server/http_api.h"
+#include "server/maintenance.h"
 #include "server/metrics.h"
 #include "server/options.h"
 #include "server/peer_service.h"
 #include "server/raft_loop.h"
 #include "server/reader_pool.h"
+#include "server/snapshot_receiver.h"
+#include "server/snapshot_sender.h"
 #include "server/transport.h"
 #include "store/apply_loop.h"
 #include "store/directory_lock.h"
@@ -26,7 +32,9 @@ namespace raftkv::server {
 // One node. Start and Stop belong to the main thread.
 class App {
  public:
-  explicit App(ServerOptions options);
+  // `on_end` is called once, on any thread, when the node can't go on and wants to be stopped:
+  // end_reason() then says why. It must not block.
+  explicit App(ServerOptions options, std::function<void()> on_end = nullptr);
   ~App();
 
   // Opens (or bootstraps) the data directory, verifies it, recovers, binds and serves. On failure
@@ -37,18 +45,43 @@ class App {
   // flushes, closes. OK when all data is flushed.
   Status Stop();
 
+  // Empty while all is well. Any thread.
+  std::string end_reason() const;
+
  private:
+  // app.cc
   Status OpenDirectory();
-  Status CheckIdentity() const;
+  Status BootstrapDirectory(const store::EngineOptions& engine) const;
+  Status CheckIdentity();
   Status Recover();
+  Status CheckApplied() const;
+
+  // app_threads.cc
   void StartThreads();
+  void StartRaftLoop();
+  void StartMaintenance();
+  void StartSnapshotSender();
+  Status StartSnapshotReceiver();
+  AdminHooks MakeAdminHooks();
+  void End(const std::string& reason);
+  void OnRemoved(const std::string& reason);
+  JoinedCluster KnownCluster() const;
+  void Defragment();
+  void CompareReplicas();
+  Status Backup(const std::function<Status(std::string_view)>& write);
+
   Status StartServers();
   Status StartPeerServer();
   void OnRoleChange(const raft::RoleChange& change);
   void OnApplied(Index applied, uint64_t microseconds);
   void HandLeadershipOn();
 
-  const ServerOptions options_;
+  // Its ids are those of the directory once that is open: a member that joined has ids that its
+  // flags don't give.
+  ServerOptions options_;
+  const std::function<void()> on_end_;
+  mutable std::mutex end_mutex_;
+  std::string end_reason_;
   Metrics metrics_;
 
   // In the order in which they start; destroyed the other way round.
@@ -60,9 +93,16 @@ class App {
   std::unique_ptr<store::ApplyLoop> apply_loop_;
   std::unique_ptr<Transport> transport_;
   std::unique_ptr<ReaderPool> readers_;
+  // One thread for what takes long and can wait: hashes, defragmentation, comparisons.
+  std::unique_ptr<ReaderPool> background_;
+  std::atomic<bool> stopping_{false};
+  std::atomic<bool> defragmenting_{false};
   std::unique_ptr<RaftLoop> raft_loop_;
+  std::unique_ptr<SnapshotSender> snapshot_sender_;
+  std::unique_ptr<SnapshotReceiver> snapshot_receiver_;
   std::unique_ptr<wal::LogWriter> log_writer_;
   std::unique_ptr<Backend> backend_;
+  std::unique_ptr<Maintenance> maintenance_;
   std::unique_ptr<PeerService> peer_service_;
   std::unique_ptr<grpc::Server> peer_server_;
   std::unique_ptr<ClientApi> client_api_;

@@ -3,6 +3,7 @@
 #include <random>
 #include <utility>
 
+#include "server/member_rules.h"
 #include "store/kv_errors.h"
 #include "store/validate.h"
 
@@ -16,6 +17,23 @@ uint64_t RandomRequestIdBase() {
   return (static_cast<uint64_t>(device()) << 32) ^ device();
 }
 
+Status ErrNoSpace() {
+  return {Code::kResourceExhausted, "etcdserver: mvcc: database space exceeded"};
+}
+
+Status ErrCorrupt() { return {Code::kCorruption, "etcdserver: corrupt cluster"}; }
+
+// Whether any branch of the transaction puts something.
+bool Puts(const etcdserverpb::TxnRequest& txn) {
+  const auto puts = [](const auto& operations) {
+    for (const etcdserverpb::RequestOp& op : operations) {
+      if (op.has_request_put() || (op.has_request_txn() && Puts(op.request_txn()))) return true;
+    }
+    return false;
+  };
+  return puts(txn.success()) || puts(txn.failure());
+}
+
 }  // namespace
 
 Status ErrEmptySessionClient() {
@@ -23,13 +41,16 @@ Status ErrEmptySessionClient() {
 }
 
 Backend::Backend(const ServerOptions& options, store::Engine* engine, store::KvStore* store,
-                 store::ApplyLoop* apply_loop, RaftLoop* raft_loop, ReaderPool* readers)
+                 store::ApplyLoop* apply_loop, RaftLoop* raft_loop, ReaderPool* readers,
+                 ReaderPool* background, Membership base)
     : options_(options),
       engine_(engine),
       store_(store),
       apply_loop_(apply_loop),
       raft_loop_(raft_loop),
       readers_(readers),
+      background_(background),
+      base_(std::move(base)),
       next_request_id_(RandomRequestIdBase()) {}
 
 void Backend::FillHeader(etcdserverpb::ResponseHeader* header) const {
@@ -41,6 +62,10 @@ void Backend::FillHeader(etcdserverpb::ResponseHeader* header) const {
 template <typename Request, typename Response>
 void Backend::Write(store::CommandType type, const Request& request,
                     const store::SessionRef& session, Done<Response> done) {
+  if (Status status = CheckServing(/*local=*/false); !status.ok()) {
+    done(std::move(status), {});
+    return;
+  }
   const std::string body = request.SerializeAsString();
   if (body.size() > options_.max_request_bytes) {
     done(store::ErrRequestTooLarge(), {});
@@ -70,6 +95,10 @@ void Backend::Write(store::CommandType type, const Request& request,
 template <typename Response>
 void Backend::Read(bool serializable, std::function<StatusOr<Response>()> read,
                    Done<Response> done) {
+  if (Status status = CheckServing(serializable); !status.ok()) {
+    done(std::move(status), {});
+    return;
+  }
   auto run = [this, read = std::move(read), done]() {
     StatusOr<Response> response = read();
     if (!response.ok()) {
@@ -109,6 +138,10 @@ void Backend::Put(const etcdserverpb::PutRequest& request, const store::SessionR
     done(std::move(status), {});
     return;
   }
+  if (no_space_) {
+    done(ErrNoSpace(), {});
+    return;
+  }
   Write(store::CommandType::kPut, request, session, std::move(done));
 }
 
@@ -136,6 +169,10 @@ void Backend::Txn(etcdserverpb::TxnRequest request, const store::SessionRef& ses
     Read<etcdserverpb::TxnResponse>(
         serializable, [this, request = std::move(request)] { return store_->ReadOnlyTxn(request); },
         std::move(done));
+    return;
+  }
+  if (no_space_ && Puts(request)) {
+    done(ErrNoSpace(), {});
     return;
   }
   Write(store::CommandType::kTxn, request, session, std::move(done));
@@ -173,41 +210,154 @@ etcdserverpb::StatusResponse Backend::NodeStatus() const {
   response.mutable_header()->set_revision(store_->revision());
   response.set_version(kEtcdApiVersion);
   response.set_dbsize(static_cast<int64_t>(engine_->DiskBytes()));
-  response.set_dbsizeinuse(
-      static_cast<int64_t>(engine_->IntProperty(engine_->kv(), "rocksdb.estimate-live-data-size")));
+  response.set_dbsizeinuse(static_cast<int64_t>(
+      engine_->IntProperty(engine_->kv().get(), "rocksdb.estimate-live-data-size")));
   response.set_leader(raft.leader.value());
   response.set_raftindex(raft.commit.value());
   response.set_raftterm(raft.term.value());
   response.set_raftappliedindex(store_->applied().position.index.value());
+  response.set_islearner(!raft_loop_->votes());
   if (raft.leader.none()) response.add_errors("etcdserver: no leader");
+  for (const etcdserverpb::AlarmMember& alarm : store_->Alarms()) {
+    // etcd's notation of an alarm, as its clients print it.
+    response.add_errors("memberID:" + std::to_string(alarm.memberid()) +
+                        " alarm:" + etcdserverpb::AlarmType_Name(alarm.alarm()));
+  }
   return response;
+}
+
+Membership Backend::AppliedConfiguration() const {
+  if (std::optional<Membership> applied = store_->Configuration()) return *std::move(applied);
+  return Base();
+}
+
+Membership Backend::Base() const {
+  std::lock_guard lock(base_mutex_);
+  return base_;
+}
+
+void Backend::SetBase(const Membership& base) {
+  std::lock_guard lock(base_mutex_);
+  base_ = base;
+}
+
+std::vector<etcdserverpb::Member> Backend::Describe(const Membership& membership) const {
+  std::map<uint64_t, etcdserverpb::Member> published;
+  for (etcdserverpb::Member& member : store_->Members()) {
+    published[member.id()] = std::move(member);
+  }
+  std::vector<etcdserverpb::Member> out;
+  for (const NodeId id : membership.All()) {
+    etcdserverpb::Member& member = out.emplace_back();
+    member.set_id(id.value());
+    member.set_islearner(membership.IsLearner(id));
+    const auto info = membership.info.find(id);
+    if (info != membership.info.end()) {
+      for (const std::string& url : info->second.peer_urls) member.add_peerurls(url);
+    } else {
+      for (const MemberOptions& known : options_.initial_cluster) {
+        if (known.id == id) member.add_peerurls(known.peer_url.ToString());
+      }
+    }
+    // As etcd: a member that never started has no name and no client URLs.
+    const auto it = published.find(id.value());
+    if (it == published.end()) continue;
+    member.set_name(it->second.name());
+    *member.mutable_clienturls() = it->second.clienturls();
+  }
+  return out;
 }
 
 etcdserverpb::MemberListResponse Backend::Members() const {
   etcdserverpb::MemberListResponse response;
   FillHeader(response.mutable_header());
   response.mutable_header()->set_revision(store_->revision());
-  std::map<uint64_t, etcdserverpb::Member> published;
-  for (etcdserverpb::Member& member : store_->Members()) {
-    published[member.id()] = std::move(member);
-  }
-  for (const MemberOptions& member : options_.initial_cluster) {
-    etcdserverpb::Member* out = response.add_members();
-    out->set_id(member.id.value());
-    out->add_peerurls(member.peer_url.ToString());
-    // As etcd: a member that never started has no name and no client URLs.
-    const auto it = published.find(member.id.value());
-    if (it == published.end()) continue;
-    out->set_name(it->second.name());
-    *out->mutable_clienturls() = it->second.clienturls();
+  for (etcdserverpb::Member& member : Describe(AppliedConfiguration())) {
+    *response.add_members() = std::move(member);
   }
   return response;
+}
+
+Status Backend::CheckServing(bool local) const {
+  if (corrupt_) return ErrCorrupt();
+  if (!local && !raft_loop_->votes()) return ErrLearnerUnsupported();
+  return Status::Ok();
+}
+
+void Backend::RefreshAlarms() {
+  bool no_space = false;
+  bool corrupt = false;
+  for (const etcdserverpb::AlarmMember& alarm : store_->Alarms()) {
+    if (alarm.alarm() == etcdserverpb::NOSPACE) no_space = true;
+    if (alarm.alarm() == etcdserverpb::CORRUPT && alarm.memberid() == options_.id.value()) {
+      corrupt = true;
+    }
+  }
+  no_space_ = no_space;
+  corrupt_ = corrupt;
+}
+
+bool Backend::HasAlarm(NodeId member, etcdserverpb::AlarmType type) const {
+  for (const etcdserverpb::AlarmMember& alarm : store_->Alarms()) {
+    if (alarm.alarm() == type && alarm.memberid() == member.value()) return true;
+  }
+  return false;
+}
+
+void Backend::ProposeAlarm(NodeId member, etcdserverpb::AlarmType type, bool raise) {
+  etcdserverpb::AlarmRequest request;
+  request.set_action(raise ? etcdserverpb::AlarmRequest::ACTIVATE
+                           : etcdserverpb::AlarmRequest::DEACTIVATE);
+  request.set_memberid(member.value());
+  request.set_alarm(type);
+  const uint64_t id = next_request_id_.fetch_add(1, std::memory_order_relaxed);
+  raft_loop_->Write(
+      store::EncodeCommand(store::CommandType::kAlarm, id, {}, request.SerializeAsString()),
+      [](store::ApplyResult&&) {}, /*internal=*/true);
+}
+
+void Backend::Alarm(const etcdserverpb::AlarmRequest& request,
+                    Done<etcdserverpb::AlarmResponse> done) {
+  if (request.action() != etcdserverpb::AlarmRequest::GET) {
+    Write<etcdserverpb::AlarmRequest, etcdserverpb::AlarmResponse>(
+        store::CommandType::kAlarm, request, {},
+        [this, done = std::move(done)](Status status, etcdserverpb::AlarmResponse&& response) {
+          RefreshAlarms();
+          done(std::move(status), std::move(response));
+        });
+    return;
+  }
+  raft_loop_->ReadBarrier([this, done = std::move(done)](Status status) {
+    etcdserverpb::AlarmResponse response;
+    FillHeader(response.mutable_header());
+    response.mutable_header()->set_revision(store_->revision());
+    for (etcdserverpb::AlarmMember& alarm : store_->Alarms()) {
+      *response.add_alarms() = std::move(alarm);
+    }
+    done(std::move(status), std::move(response));
+  });
+}
+
+void Backend::HashKv(int64_t revision, Done<store::KvStore::Hash> done) {
+  background_->Post([this, revision, done = std::move(done)] {
+    StatusOr<store::KvStore::Hash> hash =
+        store_->HashAt(revision, [this] { return stop_hashing_.load(); });
+    if (hash.ok()) {
+      done(Status::Ok(), *std::move(hash));
+    } else {
+      done(hash.status(), {});
+    }
+  });
 }
 
 void Backend::MemberList(const etcdserverpb::MemberListRequest& request,
                          Done<etcdserverpb::MemberListResponse> done) {
   if (!request.linearizable()) {
     done(Status::Ok(), Members());
+    return;
+  }
+  if (Status status = CheckServing(/*local=*/false); !status.ok()) {
+    done(std::move(status), {});
     return;
   }
   raft_loop_->ReadBarrier([this, done = std::move(done)](Status status) {
@@ -220,8 +370,8 @@ void Backend::MemberList(const etcdserverpb::MemberListRequest& request,
 }
 
 void Backend::MoveLeader(NodeId target, Done<etcdserverpb::MoveLeaderResponse> done) {
-  bool member = false;
-  for (const MemberOptions& m : options_.initial_cluster) member |= m.id == target;
+  const std::shared_ptr<const Membership> membership = raft_loop_->status().membership;
+  const bool member = membership != nullptr && membership->Contains(target);
   // Asked first, as etcd does: only the leader answers about targets.
   if (raft_loop_->status().role != raft::Role::kLeader) {
     done(store::ErrNotLeader(), {});

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <functional>
+#include <mutex>
 #include <string>
 
 #include "common/status.h"
@@ -30,9 +31,11 @@ Status ErrEmptySessionClient();
 // Thread-safe; nothing here blocks.
 class Backend {
  public:
-  // All must outlive it.
+  // All must outlive it. `base` is the configuration before the first configuration entry that was
+  // applied. `background` runs what takes long: hashes of everything.
   Backend(const ServerOptions& options, store::Engine* engine, store::KvStore* store,
-          store::ApplyLoop* apply_loop, RaftLoop* raft_loop, ReaderPool* readers);
+          store::ApplyLoop* apply_loop, RaftLoop* raft_loop, ReaderPool* readers,
+          ReaderPool* background, Membership base);
 
   void Range(etcdserverpb::RangeRequest request, Done<etcdserverpb::RangeResponse> done);
   void Put(const etcdserverpb::PutRequest& request, const store::SessionRef& session,
@@ -48,6 +51,26 @@ class Backend {
   // Linearizable (after a read barrier) unless the request says otherwise.
   void MemberList(const etcdserverpb::MemberListRequest& request,
                   Done<etcdserverpb::MemberListResponse> done);
+  // Raises, lowers or lists alarms, through the log.
+  void Alarm(const etcdserverpb::AlarmRequest& request, Done<etcdserverpb::AlarmResponse> done);
+  void HashKv(int64_t revision, Done<store::KvStore::Hash> done);
+  // Hashes under way end with kCancelled; new ones too.
+  void StopHashing() { stop_hashing_ = true; }
+
+  // The configuration as of the applied position.
+  Membership AppliedConfiguration() const;
+  // A snapshot takes the place of the state; see the constructor's `base`.
+  void SetBase(const Membership& base);
+  Membership Base() const;
+  // The members of a configuration, with what they published about themselves.
+  std::vector<etcdserverpb::Member> Describe(const Membership& membership) const;
+
+  // Takes alarms into account that were applied since; cheap, called often.
+  void RefreshAlarms();
+  bool HasAlarm(NodeId member, etcdserverpb::AlarmType type) const;
+  // The node's own change of an alarm; tried once, its outcome shows in HasAlarm.
+  void ProposeAlarm(NodeId member, etcdserverpb::AlarmType type, bool raise);
+
   // Answers once leadership has moved, or with why it did not.
   void MoveLeader(NodeId target, Done<etcdserverpb::MoveLeaderResponse> done);
 
@@ -58,7 +81,9 @@ class Backend {
   // Called after each leader change; goes on until it has succeeded or the node stops.
   void PublishAttributes();
 
+  void FillHeader(etcdserverpb::ResponseHeader* header) const;
   const ServerOptions& options() const { return options_; }
+  store::KvStore* store() const { return store_; }
   RaftLoop* raft_loop() const { return raft_loop_; }
 
  private:
@@ -70,8 +95,10 @@ class Backend {
   template <typename Response>
   void Read(bool serializable, std::function<StatusOr<Response>()> read, Done<Response> done);
 
-  void FillHeader(etcdserverpb::ResponseHeader* header) const;
   etcdserverpb::MemberListResponse Members() const;
+  // Why this node can't serve: it does not vote (unless `local`, a read of what it has), or its
+  // data is known to be corrupt.
+  Status CheckServing(bool local) const;
 
   const ServerOptions options_;
   store::Engine* const engine_;
@@ -79,7 +106,13 @@ class Backend {
   store::ApplyLoop* const apply_loop_;
   RaftLoop* const raft_loop_;
   ReaderPool* const readers_;
+  ReaderPool* const background_;
 
+  mutable std::mutex base_mutex_;
+  Membership base_;
+  std::atomic<bool> stop_hashing_{false};
+  std::atomic<bool> no_space_{false};  // anywhere in the cluster
+  std::atomic<bool> corrupt_{false};   // this node
   std::atomic<uint64_t> next_request_id_;
   std::atomic<bool> publishing_{false};
 };

@@ -61,15 +61,15 @@ Status CheckPorts(const std::vector<Url>& urls, const std::vector<int>& bound) {
 }
 
 StatusOr<std::unique_ptr<ClientApi>> ClientApi::Start(const ServerOptions& options,
-                                                      Backend* backend) {
-  std::unique_ptr<ClientApi> api(new ClientApi(backend));
+                                                      Backend* backend, const AdminHooks& hooks) {
+  std::unique_ptr<ClientApi> api(new ClientApi(backend, hooks));
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
   SetServerArguments(&builder);
   builder.SetMaxReceiveMessageSize(static_cast<int>(options.max_request_bytes) +
                                    kReceiveOverheadBytes);
-  // Only reflection and methods that are not there use the synchronous threads.
+  // Reflection and what administrators ask for (admin_service.h) use the synchronous threads.
   builder.SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);
   builder.SetSyncServerOption(grpc::ServerBuilder::MIN_POLLERS, 1);
   builder.SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, 2);

@@ -10,6 +10,7 @@
 
 #include "common/status.h"
 #include "rpc.grpc.pb.h"
+#include "server/admin_service.h"
 #include "server/backend.h"
 #include "server/options.h"
 
@@ -19,7 +20,8 @@ class ClientApi {
  public:
   // Binds and serves. kUnavailable when an address can't be bound, naming it. `backend` must
   // outlive it.
-  static StatusOr<std::unique_ptr<ClientApi>> Start(const ServerOptions& options, Backend* backend);
+  static StatusOr<std::unique_ptr<ClientApi>> Start(const ServerOptions& options, Backend* backend,
+                                                    const AdminHooks& hooks);
   ~ClientApi();
 
   // What grpc.health.v1 answers. Any thread.
@@ -32,15 +34,10 @@ class ClientApi {
   void Join();
 
  private:
-  // Methods not listed here fall through to the generated synchronous service, which answers
-  // UNIMPLEMENTED.
   using KvService = etcdserverpb::KV::AsyncService;
-  using ClusterService =
-      etcdserverpb::Cluster::WithAsyncMethod_MemberList<etcdserverpb::Cluster::Service>;
-  using MaintenanceService = etcdserverpb::Maintenance::WithAsyncMethod_Status<
-      etcdserverpb::Maintenance::WithAsyncMethod_MoveLeader<etcdserverpb::Maintenance::Service>>;
 
-  explicit ClientApi(Backend* backend) : backend_(backend) {}
+  ClientApi(Backend* backend, const AdminHooks& hooks)
+      : backend_(backend), cluster_(backend), maintenance_(backend, hooks) {}
 
   void AcceptOn(grpc::ServerCompletionQueue* queue);
   void AcceptWrites(grpc::ServerCompletionQueue* queue);

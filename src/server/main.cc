@@ -1,5 +1,7 @@
 // raftkvd: one node.
 
+#include <unistd.h>
+
 #include <csignal>
 #include <cstdio>
 
@@ -44,7 +46,8 @@ int main(int argc, char** argv) {
                server::Version(), options.name, options.id.value(), options.cluster_id.value(),
                options.data_dir);
 
-  server::App app(options);
+  // A node that can't go on ends as if it had been asked to, but with another exit code.
+  server::App app(options, [] { kill(getpid(), SIGTERM); });
   if (const Status status = app.Start(); !status.ok()) {
     spdlog::error("can't start: {}", status.message());
     (void)app.Stop();
@@ -58,5 +61,5 @@ int main(int argc, char** argv) {
     return 1;
   }
   spdlog::info("stopped");
-  return 0;
+  return app.end_reason().empty() ? 0 : 1;
 }

@@ -8,6 +8,9 @@
 
 namespace raftkv::server {
 
+// In the data directory of a member that was removed from its cluster.
+inline constexpr char kRemovedMarker[] = "removed";
+
 // Makes `path` hold `content`, durably and atomically (written beside, synced, renamed, directory
 // synced). Does nothing when it holds it already.
 Status WriteMarkerFile(const std::string& path, const std::string& content);

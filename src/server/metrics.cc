@@ -124,7 +124,7 @@ void Metrics::CollectStorage(const Sources& sources) {
   depth("apply", sources.apply_loop->queue_depth());
   depth("readers", sources.readers->queue_depth());
   store::Engine* engine = sources.engine;
-  for (auto* family : {engine->raft_meta(), engine->raft_log(), engine->kv()}) {
+  for (auto* family : {engine->raft_meta(), engine->raft_log(), engine->kv().get()}) {
     const auto size = [&](const std::string& what, const std::string& property) {
       SetGauge("raftkv_rocksdb_bytes", "RocksDB sizes by column family",
                static_cast<double>(engine->IntProperty(family, property)),
@@ -136,10 +136,38 @@ void Metrics::CollectStorage(const Sources& sources) {
     size("pending_compaction", "rocksdb.estimate-pending-compaction-bytes");
     size("table_readers", "rocksdb.estimate-table-readers-mem");
   }
-  SetGauge("raftkv_rocksdb_block_cache_bytes", "Block cache in use",
-           static_cast<double>(engine->IntProperty(engine->kv(), "rocksdb.block-cache-usage")));
+  SetGauge(
+      "raftkv_rocksdb_block_cache_bytes", "Block cache in use",
+      static_cast<double>(engine->IntProperty(engine->kv().get(), "rocksdb.block-cache-usage")));
   SetGauge("raftkv_disk_bytes", "SST and WAL files on disk",
            static_cast<double>(engine->DiskBytes()));
+}
+
+void Metrics::CollectMaintenance(const Sources& sources) {
+  const RaftStatus raft = sources.raft_loop->status();
+  SetGauge("raftkv_log_entries", "Entries in the Raft log",
+           static_cast<double>(raft.last.value() + 1 - raft.first.value()));
+  SetCounter("raftkv_log_cuts_total", "Times the beginning of the log was cut off",
+             static_cast<double>(raft.log_cuts));
+  SetCounter("raftkv_snapshots_installed_total", "Snapshots that took the place of this state",
+             static_cast<double>(raft.snapshots_installed));
+  const MaintenanceStats stats = sources.maintenance->stats();
+  SetCounter("raftkv_kv_flushes_total", "Planned flushes of the applied state",
+             static_cast<double>(stats.flushes));
+  SetCounter("raftkv_kv_flush_seconds_total", "Time maintenance spent in planned flushes",
+             stats.flush_seconds);
+  SetCounter("raftkv_replica_checks_total", "Comparisons of the members' data that were started",
+             static_cast<double>(stats.replica_checks));
+  SetGauge("raftkv_free_space_bytes", "Free space of the data directory's file system",
+           static_cast<double>(stats.free_bytes));
+  double alarms[3] = {0, 0, 0};
+  for (const etcdserverpb::AlarmMember& alarm : sources.store->Alarms()) {
+    if (alarm.alarm() >= 0 && alarm.alarm() < 3) ++alarms[alarm.alarm()];
+  }
+  for (const auto type : {etcdserverpb::NOSPACE, etcdserverpb::CORRUPT}) {
+    SetGauge("raftkv_alarms", "Alarms that are raised", alarms[type],
+             {{"alarm", etcdserverpb::AlarmType_Name(type)}});
+  }
 }
 
 void Metrics::CollectProcess() {
@@ -162,6 +190,7 @@ std::string Metrics::Text(const Sources& sources) {
   std::lock_guard lock(mutex_);
   CollectRaft(sources.raft_loop->status());
   CollectStorage(sources);
+  CollectMaintenance(sources);
   CollectProcess();
   return prometheus::TextSerializer().Serialize(registry_.Collect());
 }

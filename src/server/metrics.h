@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 
+#include "server/maintenance.h"
 #include "server/raft_loop.h"
 #include "server/reader_pool.h"
 #include "store/apply_loop.h"
@@ -36,6 +37,7 @@ class Metrics {
     wal::LogWriter* log_writer = nullptr;
     RaftLoop* raft_loop = nullptr;
     ReaderPool* readers = nullptr;
+    Maintenance* maintenance = nullptr;
   };
 
   // The Prometheus text format, as of now.
@@ -44,6 +46,7 @@ class Metrics {
  private:
   void CollectRaft(const RaftStatus& status);
   void CollectStorage(const Sources& sources);
+  void CollectMaintenance(const Sources& sources);
   void CollectProcess();
   void SetGauge(const std::string& name, const std::string& help, double value,
                 const prometheus::Labels& labels = {});

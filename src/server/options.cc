@@ -1,35 +1,10 @@
 #include "server/options.h"
 
-#include <openssl/evp.h>
-
 #include <CLI/CLI.hpp>
-#include <charconv>
 #include <set>
 
 namespace raftkv::server {
 namespace {
-
-// The first eight bytes of the SHA-256 of `text`, never 0 (0 means none).
-uint64_t Digest64(const std::string& text) {
-  unsigned char digest[EVP_MAX_MD_SIZE];
-  unsigned int size = 0;
-  RAFTKV_CHECK(EVP_Digest(text.data(), text.size(), digest, &size, EVP_sha256(), nullptr) == 1,
-               "SHA-256 is not available");
-  uint64_t value = 0;
-  for (int i = 0; i < 8; ++i) value = (value << 8) | digest[i];
-  return value == 0 ? 1 : value;
-}
-
-std::vector<std::string> SplitCommas(const std::string& text) {
-  std::vector<std::string> parts;
-  size_t start = 0;
-  while (start <= text.size()) {
-    const size_t comma = std::min(text.find(',', start), text.size());
-    if (comma > start) parts.push_back(text.substr(start, comma - start));
-    start = comma + 1;
-  }
-  return parts;
-}
 
 Status ParseUrls(const std::string& flag, const std::string& text, std::vector<Url>* urls) {
   for (const std::string& part : SplitCommas(text)) {
@@ -75,8 +50,8 @@ void DefineFlags(CLI::App* app, ServerOptions* o, RawOptions* raw) {
   app->add_option("--initial-cluster", raw->initial_cluster,
                   "All members: name=peer-url,... (default: this node alone)");
   app->add_option("--initial-cluster-state", raw->initial_cluster_state,
-                  "'new'; joining an existing cluster is not supported yet")
-      ->check(CLI::IsMember({"new"}))
+                  "'new', or 'existing' for a member that was added to a running cluster")
+      ->check(CLI::IsMember({"new", "existing"}))
       ->capture_default_str();
   app->add_option("--initial-cluster-token", o->initial_cluster_token,
                   "Tells clusters apart: nodes with different tokens refuse each other")
@@ -107,6 +82,10 @@ void DefineFlags(CLI::App* app, ServerOptions* o, RawOptions* raw) {
                   "Memory for applied state not yet flushed; also bounds the replay after a crash")
       ->check(CLI::Range(uint64_t{1} << 16, uint64_t{1} << 34))
       ->capture_default_str();
+  app->add_option("--wal-bytes-max", o->wal_bytes_max,
+                  "Write-ahead log files kept at most; a start reads all of them")
+      ->check(CLI::Range(uint64_t{1} << 20, uint64_t{1} << 40))
+      ->capture_default_str();
   app->add_option("--session-ttl", o->session_ttl_ms,
                   "Milliseconds an idle client session is remembered; equal on all members")
       ->check(CLI::Range(uint64_t{1000}, uint64_t{1} << 40))
@@ -124,6 +103,43 @@ void DefineFlags(CLI::App* app, ServerOptions* o, RawOptions* raw) {
       ->capture_default_str();
   app->add_option("--log-format", o->log_format, "text or json")
       ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
+}
+
+// How much log, replay and disk a node may take.
+void DefineUpkeepFlags(CLI::App* app, ServerOptions* o) {
+  const auto any = CLI::Range(uint64_t{0}, uint64_t{1} << 50);
+  app->add_option("--snapshot-catchup-entries", o->snapshot_catchup_entries,
+                  "Entries kept in the log behind the durable applied state, for late followers")
+      ->check(any)
+      ->capture_default_str();
+  app->add_option("--replay-entries-max", o->replay_entries_max,
+                  "Flush the applied state when a restart would replay more entries")
+      ->check(CLI::Range(uint64_t{1}, uint64_t{1} << 50))
+      ->capture_default_str();
+  app->add_option("--replay-bytes-max", o->replay_bytes_max,
+                  "Flush the applied state when a restart would replay more bytes")
+      ->check(CLI::Range(uint64_t{1}, uint64_t{1} << 50))
+      ->capture_default_str();
+  app->add_option("--snapshot-rate-bytes", o->snapshot_rate_bytes,
+                  "Bytes a second at which a snapshot is sent to a member; 0: no limit")
+      ->check(any)
+      ->capture_default_str();
+  app->add_option(
+         "--free-space-reserve-bytes", o->free_space_reserve_bytes,
+         "Raise the NOSPACE alarm, which refuses puts, below this much free disk; 0: never")
+      ->check(any)
+      ->capture_default_str();
+  app->add_option("--corrupt-check-time-s", o->corrupt_check_time_s,
+                  "Seconds between comparisons of the members' data; 0: never")
+      ->check(any)
+      ->capture_default_str();
+  app->add_option("--defrag-rate-bytes", o->defrag_rate_bytes,
+                  "Bytes a second that defragmentation rewrites; 0: no limit")
+      ->check(any)
+      ->capture_default_str();
+  app->add_option("--max-learners", o->max_learners, "Most members that do not vote (yet) at once")
+      ->check(CLI::Range(1, 64))
       ->capture_default_str();
 }
 
@@ -160,6 +176,7 @@ Status ResolveCluster(const RawOptions& raw, ServerOptions* o) {
     return {Code::kInvalidArgument, "--initial-cluster does not name this node ('" + o->name +
                                         "'); add " + o->name + "=<its peer URL> or set --name"};
   }
+  o->join_existing = raw.initial_cluster_state == "existing";
   o->id = DeriveNodeId(o->initial_cluster_token, o->name);
   o->cluster_id = DeriveClusterId(o->initial_cluster_token, o->initial_cluster);
   return Status::Ok();
@@ -196,51 +213,10 @@ Status Resolve(const RawOptions& raw, ServerOptions* o) {
 
 }  // namespace
 
-std::string Url::HostPort() const {
-  const bool v6 = host.find(':') != std::string::npos;
-  return (v6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
-}
-
-std::string Url::ToString() const { return "http://" + HostPort(); }
-
-StatusOr<Url> ParseUrl(const std::string& text) {
-  const auto bad = [&text](const std::string& why) {
-    return Status(Code::kInvalidArgument,
-                  "'" + text + "' is not a URL of the form http://host:port: " + why);
-  };
-  constexpr std::string_view kScheme = "http://";
-  if (text.starts_with("https://")) return bad("TLS is not supported yet");
-  if (!text.starts_with(kScheme)) return bad("it does not start with http://");
-  std::string rest = text.substr(kScheme.size());
-  if (rest.ends_with('/')) rest.pop_back();
-  const size_t colon = rest.rfind(':');
-  if (colon == std::string::npos) return bad("the port is missing");
-  Url url;
-  url.host = rest.substr(0, colon);
-  if (url.host.starts_with('[') && url.host.ends_with(']')) {
-    url.host = url.host.substr(1, url.host.size() - 2);
-  }
-  if (url.host.empty() || url.host.find('/') != std::string::npos)
-    return bad("the host is missing");
-  const char* first = rest.data() + colon + 1;
-  const char* last = rest.data() + rest.size();
-  const auto [end, error] = std::from_chars(first, last, url.port);
-  if (error != std::errc() || end != last || url.port == 0) {
-    return bad("the port is not a number from 1 to 65535");
-  }
-  return url;
-}
-
-NodeId DeriveNodeId(const std::string& token, const std::string& name) {
-  return NodeId(Digest64("raftkv node\n" + token + "\n" + name));
-}
-
 ClusterId DeriveClusterId(const std::string& token, const std::vector<MemberOptions>& members) {
   std::set<std::string> names;
   for (const MemberOptions& member : members) names.insert(member.name);
-  std::string text = "raftkv cluster\n" + token;
-  for (const std::string& name : names) text += "\n" + name;
-  return ClusterId(Digest64(text));
+  return raftkv::DeriveClusterId(token, names);
 }
 
 StatusOr<ParsedOptions> ParseOptions(int argc, const char* const* argv) {
@@ -248,6 +224,7 @@ StatusOr<ParsedOptions> ParseOptions(int argc, const char* const* argv) {
   RawOptions raw;
   CLI::App app{"raftkvd: one node of a raftkv cluster", "raftkvd"};
   DefineFlags(&app, &parsed.options, &raw);
+  DefineUpkeepFlags(&app, &parsed.options);
   app.set_version_flag("--version", "raftkvd " + Version());
   app.set_config("--config-file", "", "Read flags from this TOML file; the command line wins");
   // A misspelt key must not be ignored: the operator believes it is in force.

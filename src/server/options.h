@@ -6,22 +6,17 @@
 #include <string>
 #include <vector>
 
+#include "common/identity.h"
 #include "common/status.h"
 #include "common/types.h"
+#include "common/url.h"
 
 namespace raftkv::server {
 
-// An http:// URL taken apart. Only scheme, host and port are allowed.
-struct Url {
-  std::string host;
-  uint16_t port = 0;
-
-  std::string HostPort() const;  // "127.0.0.1:2379", IPv6 in brackets
-  std::string ToString() const;  // "http://127.0.0.1:2379"
-  bool operator==(const Url&) const = default;
-};
-
-StatusOr<Url> ParseUrl(const std::string& text);
+using raftkv::DeriveNodeId;
+using raftkv::NewMemberId;
+using raftkv::ParseUrl;
+using raftkv::Url;
 
 // One member of --initial-cluster.
 struct MemberOptions {
@@ -49,8 +44,20 @@ struct ServerOptions {
   uint32_t max_inflight_requests = 20000;
   uint64_t block_cache_bytes = 256ull << 20;
   uint64_t memtable_bytes = 64ull << 20;
+  uint64_t wal_bytes_max = 128ull << 20;
   uint64_t session_ttl_ms = 3600'000;
   uint64_t max_sessions = 100'000;
+  bool join_existing = false;  // --initial-cluster-state existing
+  // Entries kept in the log behind the durable applied state, for followers that are a little late.
+  uint64_t snapshot_catchup_entries = 5000;
+  // The applied state is flushed when a restart would replay more than either.
+  uint64_t replay_entries_max = 100'000;
+  uint64_t replay_bytes_max = 64ull << 20;
+  uint64_t snapshot_rate_bytes = 100ull << 20;       // a second; 0: no limit
+  uint64_t free_space_reserve_bytes = 256ull << 20;  // NOSPACE below it; 0: off
+  uint64_t corrupt_check_time_s = 3600;              // 0: off
+  uint64_t defrag_rate_bytes = 32ull << 20;          // a second; 0: no limit
+  uint32_t max_learners = 3;
   uint32_t client_threads = 0;  // completion-queue threads; 0: one per four cores, at least one
   std::string log_level = "info";
   std::string log_format = "text";
@@ -62,9 +69,7 @@ struct ServerOptions {
   uint64_t RequestTimeoutMs() const { return 5000 + 2ull * election_timeout_ms; }
 };
 
-// A member's id follows from the cluster token and its name, not from its addresses: a member may
-// move. Likewise the cluster's from the token and all names.
-NodeId DeriveNodeId(const std::string& token, const std::string& name);
+// The cluster's id: see common/identity.h.
 ClusterId DeriveClusterId(const std::string& token, const std::vector<MemberOptions>& members);
 
 // The outcome of reading the command line.

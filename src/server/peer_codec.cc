@@ -62,7 +62,7 @@ struct BodyEncoder {
     out->set_token(m.token);
     out->set_index(m.index.value());
   }
-  // The core does not send it yet; an empty frame is refused by the receiver.
+  // It never crosses the network (src/raft/message.h); an empty frame is refused by the receiver.
   void operator()(const raft::InstallSnapshot&) const {}
 };
 

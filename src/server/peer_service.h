@@ -2,36 +2,81 @@
 #pragma once
 
 #include <functional>
+#include <memory>
+#include <mutex>
 #include <set>
+#include <string>
 #include <vector>
 
+#include "common/membership.h"
 #include "common/types.h"
 #include "raft.grpc.pb.h"
+#include "server/join.h"
+#include "server/peer_hash.h"
 
 namespace raftkv::server {
+
+class SnapshotReceiver;
 
 // Frames from one peer, in order. Called on gRPC's threads; must not block.
 using PeerSink = std::function<void(NodeId from, peer::v1::FrameBatch&& batch)>;
 
-// Accepts streams of this cluster's members that are meant for this node; refuses the others with
-// FAILED_PRECONDITION and says why, here and at the caller.
+// What the service asks of the node. All are called on gRPC's threads and must not block. One that
+// is not set makes its call UNIMPLEMENTED.
+struct PeerHandlers {
+  PeerSink on_batch;
+  // The sender of a new stream is reached at `url`: Transport::AddContact.
+  std::function<void(NodeId from, const std::string& url)> on_contact;
+  // The cluster as this node knows it; `self` is this node.
+  std::function<JoinedCluster()> members;
+  // Calls `done` once, on any thread.
+  using HashKvDone = std::function<void(StatusOr<HashKvAnswer>)>;
+  std::function<void(uint64_t revision, HashKvDone done)> hash_kv;
+  // Takes snapshots in; not owned; must outlive the gRPC server.
+  SnapshotReceiver* snapshots = nullptr;
+};
+
+// Accepts streams of this cluster's nodes that are meant for this node; refuses others with
+// FAILED_PRECONDITION and says why, here and at the caller. A sender need not be a member that this
+// node knows of: it may be a leader that was added later (paper, section 6: servers take requests
+// from servers that are not in their configuration). But one that was removed is refused, with
+// PERMISSION_DENIED and kRemovedMessage.
 class PeerService final : public peer::v1::Peer::CallbackService {
  public:
-  PeerService(ClusterId cluster, NodeId self, std::set<NodeId> members, PeerSink sink);
+  PeerService(ClusterId cluster, NodeId self, PeerHandlers handlers);
+  ~PeerService() override;
+
+  // The configuration as committed (not merely in force: a leader that removes itself leads until
+  // its removal is committed, and its messages must be taken till then): ends the streams of
+  // members that were removed. Thread-safe.
+  void SetMembers(const Membership& committed);
 
   grpc::ServerBidiReactor<peer::v1::FrameBatch, peer::v1::Accepted>* Stream(
+      grpc::CallbackServerContext* context) override;
+  grpc::ServerUnaryReactor* Members(grpc::CallbackServerContext* context,
+                                    const peer::v1::MembersRequest* request,
+                                    peer::v1::MembersResponse* response) override;
+  grpc::ServerUnaryReactor* HashKv(grpc::CallbackServerContext* context,
+                                   const peer::v1::HashKvRequest* request,
+                                   peer::v1::HashKvResponse* response) override;
+  grpc::ServerBidiReactor<peer::v1::SnapshotPart, peer::v1::SnapshotAnswer>* Snapshot(
       grpc::CallbackServerContext* context) override;
 
  private:
   class Reader;
 
-  // OK, and the sender in `from`, when the stream is for us.
+  // OK, and the sender in `from`, when the call is for us. Logs a refusal.
   grpc::Status CheckMetadata(const grpc::CallbackServerContext& context, NodeId* from) const;
+  grpc::Status FindFault(const grpc::CallbackServerContext& context, NodeId* from) const;
+  void Forget(Reader* reader);
 
   const ClusterId cluster_;
   const NodeId self_;
-  const std::set<NodeId> members_;
-  const PeerSink sink_;
+  const PeerHandlers handlers_;
+
+  mutable std::mutex mutex_;
+  std::set<NodeId> removed_;
+  std::set<std::shared_ptr<Reader>> readers_;  // open streams
 };
 
 }  // namespace raftkv::server

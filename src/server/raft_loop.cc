@@ -35,18 +35,20 @@ void MoveAll(Queue* from, Queue* to) {
 }  // namespace
 
 RaftLoop::RaftLoop(const RaftLoopOptions& options, std::unique_ptr<raft::Core> core,
-                   Transport* transport, store::ApplyLoop* apply_loop, OnRoleChange on_role_change)
+                   Transport* transport, store::ApplyLoop* apply_loop, RaftLoopHooks hooks)
     : options_(options),
       core_(std::move(core)),
       transport_(transport),
       apply_loop_(apply_loop),
-      on_role_change_(std::move(on_role_change)),
-      mailbox_(std::numeric_limits<size_t>::max()) {}
+      hooks_(std::move(hooks)),
+      mailbox_(std::numeric_limits<size_t>::max()),
+      member_changes_(core_.get(), apply_loop) {}
 
 RaftLoop::~RaftLoop() { Stop(); }
 
 void RaftLoop::Start() {
   RAFTKV_CHECK(log_writer_ != nullptr, "SetLogWriter comes before Start");
+  CarryOutMembership(core_->membership());
   PublishStatus();
   thread_ = std::thread([this] { Run(); });
 }
@@ -161,6 +163,9 @@ void RaftLoop::Run() {
     DispatchWrites();
     DispatchReads();
     while (core_->HasOutput()) CarryOut(core_->TakeOutput());
+    member_changes_.OnTurn();
+    NoticeCommittedMembership();
+    while (core_->HasOutput()) CarryOut(core_->TakeOutput());
     PublishStatus();
   }
   FailEverything();
@@ -179,6 +184,14 @@ void RaftLoop::Handle(Mail&& mail) {
     core_->OnApplied(applied->index);
   } else if (auto* transfer = std::get_if<Transfer>(&mail)) {
     BeginTransfer(std::move(*transfer));
+  } else if (auto* members = std::get_if<MembersRequest>(&mail)) {
+    member_changes_.Begin(std::move(members->change), std::move(members->done), members->deadline);
+  } else if (auto* cut = std::get_if<Cut>(&mail)) {
+    core_->CutLog(cut->index);
+  } else if (auto* ready = std::get_if<SnapshotReady>(&mail)) {
+    HandleSnapshotReady(std::move(*ready));
+  } else if (auto* sent = std::get_if<SnapshotSent>(&mail)) {
+    core_->OnSnapshotSent(sent->to, sent->last);
   }
 }
 
@@ -269,6 +282,8 @@ void RaftLoop::CatchUpTicks(Clock::time_point now) {
   if (next_tick_ <= now) next_tick_ = now + options_.tick;
   Unpark();
   ExpireRequests(now);
+  member_changes_.OnTick(now);
+  NoticeRemoval();
 }
 
 void RaftLoop::Unpark() {
@@ -388,8 +403,13 @@ void RaftLoop::CarryOut(raft::Output output) {
   if (output.role) CarryOutRole(*output.role);
   // Before the append: the leader's followers write in parallel with its own disk (thesis 10.2.1).
   if (!output.send.empty()) transport_->Send(output.send);
-  if (output.append) log_writer_->Submit(*std::move(output.append));
+  if (output.append) {
+    if (output.append->cut) ++log_cuts_;
+    log_writer_->Submit(*std::move(output.append));
+  }
+  if (output.membership) CarryOutMembership(*output.membership);
   if (!output.dropped.empty()) FailDropped(output.dropped);
+  if (output.install) CarryOutInstall(*output.install);
   if (output.apply) CarryOutApply(*std::move(output.apply));
   for (const raft::ReadReady& read : output.reads) {
     auto node = reads_.extract(read.token);
@@ -406,10 +426,20 @@ void RaftLoop::CarryOut(raft::Output output) {
     auto node = reads_.extract(token);
     if (!node.empty()) MoveAll(&node.mapped(), &parked_reads_);
   }
+  for (const NodeId to : output.snapshots_wanted) {
+    if (hooks_.snapshot_wanted) {
+      hooks_.snapshot_wanted(to, core_->term(), core_->first_index());
+    } else {
+      core_->OnSnapshotSent(to, Index());
+    }
+  }
 }
 
 void RaftLoop::CarryOutApply(raft::ApplyTask task) {
   store::ApplyBatch batch;
+  uint64_t bytes = 0;
+  for (const Entry& entry : task.entries) bytes += entry.bytes().size();
+  bytes_applied_.fetch_add(bytes, std::memory_order_relaxed);
   for (size_t i = 0; i < task.entries.size(); ++i) {
     const Entry& entry = task.entries[i];
     while (!proposed_.empty() && proposed_.front().position.index < entry.index) {
@@ -452,7 +482,7 @@ void RaftLoop::CarryOutRole(const raft::RoleChange& change) {
     return moved;
   });
   Unpark();
-  if (on_role_change_) on_role_change_(change);
+  if (hooks_.role_changed) hooks_.role_changed(change);
 }
 
 void RaftLoop::PublishStatus() {
@@ -471,6 +501,9 @@ void RaftLoop::PublishStatus() {
   status.forwarded = forwards_;
   status.reads = reads_confirmed_;
   status.peers = core_->Peers();
+  status.membership = membership_;
+  status.log_cuts = log_cuts_;
+  status.snapshots_installed = snapshots_installed_;
   term_.store(status.term.value(), std::memory_order_relaxed);
   std::lock_guard lock(status_mutex_);
   status_ = std::move(status);
@@ -489,6 +522,7 @@ void RaftLoop::FailEverything() {
   for (auto& [token, requests] : reads_) MoveAll(&requests, &waiting_reads_);
   for (ReadRequest& request : waiting_reads_) request.ready(store::ErrStopped());
   for (Transfer& transfer : transfers_) transfer.done(store::ErrStopped());
+  member_changes_.FailAll(store::ErrStopped());
 }
 
 }  // namespace raftkv::server

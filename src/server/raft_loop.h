@@ -19,6 +19,7 @@
 #include "common/types.h"
 #include "raft.pb.h"
 #include "raft/core.h"
+#include "server/member_changes.h"
 #include "server/transport.h"
 #include "store/apply_loop.h"
 #include "wal/log_writer.h"
@@ -43,6 +44,9 @@ struct RaftStatus {
   uint64_t reads = 0;      // client reads confirmed
   uint64_t peer_batches_dropped = 0;
   std::vector<raft::PeerStatus> peers;
+  std::shared_ptr<const Membership> membership;  // in force; never null once the loop was started
+  uint64_t log_cuts = 0;
+  uint64_t snapshots_installed = 0;
 };
 
 struct RaftLoopOptions {
@@ -57,18 +61,32 @@ struct RaftLoopOptions {
   size_t peer_batches_max = 4096;
 };
 
+// What the loop tells others, on the raft thread; none may block. Any may be empty.
+struct RaftLoopHooks {
+  // Role, term or known leader changed.
+  std::function<void(const raft::RoleChange&)> role_changed;
+  // The configuration in force changed; also called once at the start.
+  std::function<void(const Membership&)> membership_changed;
+  // The configuration in force is known to be committed: what it says of removals is final.
+  std::function<void(const Membership&)> membership_committed;
+  // A follower needs a snapshot of all before `first_index`; answered by OnSnapshotSent.
+  std::function<void(NodeId to, Term term, Index first_index)> snapshot_wanted;
+  // The applied state is being replaced by this snapshot.
+  std::function<void(const raft::SnapshotMeta&)> installing;
+  // It is committed that this node is no member any more. Once.
+  std::function<void()> removed;
+};
+
 // Public methods are thread-safe and never block, except Stop.
 class RaftLoop {
  public:
   using Clock = std::chrono::steady_clock;
   using ReadCallback = std::function<void(Status)>;
-  // On the raft thread, after role, term or known leader changed.
-  using OnRoleChange = std::function<void(const raft::RoleChange&)>;
 
   // What the loop works with; all must outlive it, and `log_writer` be given by SetLogWriter before
   // Start.
   RaftLoop(const RaftLoopOptions& options, std::unique_ptr<raft::Core> core, Transport* transport,
-           store::ApplyLoop* apply_loop, OnRoleChange on_role_change);
+           store::ApplyLoop* apply_loop, RaftLoopHooks hooks);
   ~RaftLoop();
 
   void SetLogWriter(wal::LogWriter* log_writer) { log_writer_ = log_writer; }
@@ -90,6 +108,21 @@ class RaftLoop {
   // lead, or that it took longer than an election should. On the raft thread.
   void TransferLeadership(NodeId target, std::function<void(Status)> done);
 
+  // Changes the configuration to what `change` makes of it (on the raft thread). `done` gets the
+  // new one once it is committed and applied here, or why not: ErrNotLeader where this node does
+  // not lead, `change`'s own error, kOutcomeUnknown when it may yet come. On the raft or apply
+  // thread.
+  void ChangeMembers(ConfigChange change, ConfigDone done);
+
+  // See raft::Core::CutLog.
+  void CutLog(Index index);
+  // The data for `snapshot`, from the leader `from` of `term`, is staged. `done` hears, on the raft
+  // thread, whether it is taken; if not it may be discarded.
+  void OnSnapshotReady(NodeId from, Term term, raft::SnapshotMeta snapshot,
+                       std::function<void(bool taken)> done);
+  // See raft::Core::OnSnapshotSent.
+  void OnSnapshotSent(NodeId to, Index last);
+
   // From the peer service, the log writer and the apply loop.
   void OnPeerBatch(NodeId from, peer::v1::FrameBatch&& batch);
   void OnAppended(raft::AppendSeq seq);
@@ -99,6 +132,10 @@ class RaftLoop {
   RaftStatus status() const;
   Term term() const { return Term(term_.load(std::memory_order_relaxed)); }
   size_t queue_depth() const { return mailbox_.size(); }
+  // Bytes of the entries handed to apply since the start.
+  uint64_t bytes_applied() const { return bytes_applied_.load(std::memory_order_relaxed); }
+  // Whether this node votes in the configuration in force.
+  bool votes() const { return votes_.load(std::memory_order_relaxed); }
 
   // Fails what waits with ErrStopped (writes: kOutcomeUnknown where they may be in a log) and ends
   // the thread. Idempotent.
@@ -130,7 +167,26 @@ class RaftLoop {
     std::function<void(Status)> done;
     Clock::time_point deadline;
   };
-  using Mail = std::variant<WriteRequest, ReadRequest, PeerInput, Appended, Applied, Transfer>;
+  struct MembersRequest {
+    ConfigChange change;
+    ConfigDone done;
+    Clock::time_point deadline;
+  };
+  struct Cut {
+    Index index;
+  };
+  struct SnapshotReady {
+    NodeId from;
+    Term term;
+    raft::SnapshotMeta snapshot;
+    std::function<void(bool)> done;
+  };
+  struct SnapshotSent {
+    NodeId to;
+    Index last;
+  };
+  using Mail = std::variant<WriteRequest, ReadRequest, PeerInput, Appended, Applied, Transfer,
+                            MembersRequest, Cut, SnapshotReady, SnapshotSent>;
 
   // A client write in this node's own log, in order of position.
   struct Proposed {
@@ -162,6 +218,11 @@ class RaftLoop {
 
   void CarryOut(raft::Output output);
   void CarryOutApply(raft::ApplyTask task);
+  void CarryOutInstall(const raft::SnapshotMeta& snapshot);
+  void CarryOutMembership(const Membership& membership);
+  void HandleSnapshotReady(SnapshotReady&& ready);
+  void NoticeCommittedMembership();
+  void NoticeRemoval();
   void CarryOutRole(const raft::RoleChange& change);
   void BeginTransfer(Transfer&& transfer);
   void FailDropped(const std::vector<LogPosition>& dropped);
@@ -178,10 +239,12 @@ class RaftLoop {
   Transport* const transport_;
   store::ApplyLoop* const apply_loop_;
   wal::LogWriter* log_writer_ = nullptr;
-  const OnRoleChange on_role_change_;
+  const RaftLoopHooks hooks_;
 
   Mailbox<Mail> mailbox_;
   std::atomic<uint64_t> term_{0};
+  std::atomic<uint64_t> bytes_applied_{0};
+  std::atomic<bool> votes_{false};
   std::atomic<size_t> inflight_{0};
   std::atomic<size_t> inflight_bytes_{0};
   std::atomic<size_t> peer_batches_{0};
@@ -201,6 +264,12 @@ class RaftLoop {
   std::vector<ReadRequest> parked_reads_;
   std::map<raft::ReadToken, std::vector<ReadRequest>> reads_;
   std::vector<Transfer> transfers_;
+  MemberChanges member_changes_;
+  std::shared_ptr<const Membership> membership_;
+  bool commit_reported_ = false;  // of membership_
+  uint32_t ticks_since_removed_ = 0;
+  uint64_t log_cuts_ = 0;
+  uint64_t snapshots_installed_ = 0;
   uint64_t leader_changes_ = 0;
   uint64_t proposals_ = 0;
   std::atomic<uint64_t> proposals_failed_{0};

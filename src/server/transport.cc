@@ -1,302 +1,201 @@
 #include "server/transport.h"
 
-#include <grpcpp/grpcpp.h>
 #include <spdlog/spdlog.h>
 
-#include <chrono>
-#include <condition_variable>
-#include <mutex>
+#include <algorithm>
 
 #include "raft.grpc.pb.h"
 #include "server/peer_codec.h"
+#include "server/peer_link.h"
 
 namespace raftkv::server {
 namespace {
 
-// What may wait for one peer. Past it messages are dropped: a peer that is that far behind is
-// served by Raft's own retries, and memory stays bounded.
-constexpr size_t kOutboxBytesMax = 64u << 20;
-constexpr auto kReconnectPause = std::chrono::milliseconds(50);
-// After the peer has said no: only an operator can change that.
-constexpr auto kRefusedPause = std::chrono::seconds(5);
+// Nodes that are no members and have contacted us: addresses that are remembered, and links kept.
+// There is rarely one (a leader we have not heard of); the bounds are against a misled crowd.
+constexpr size_t kContactsMax = 64;
+constexpr size_t kContactLinksMax = 8;
 
-std::shared_ptr<grpc::Channel> MakeChannel(const MemberOptions& member) {
-  grpc::ChannelArguments args;
-  // A peer that comes back should be reached within a heartbeat or two, not after gRPC's default of
-  // up to two minutes.
-  args.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 50);
-  args.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 500);
-  args.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 500);
-  // Finds out that a peer's machine is gone although its connection looks open.
-  args.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 5000);
-  args.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 5000);
-  args.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
-  args.SetMaxSendMessageSize(-1);
-  // Channels to one address share a connection by default; peers must not share their fate with
-  // clients of the same process.
-  args.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  args.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  return grpc::CreateCustomChannel(member.peer_url.HostPort(), grpc::InsecureChannelCredentials(),
-                                   args);
+std::vector<Url> ParseUrls(const std::vector<std::string>& texts) {
+  std::vector<Url> urls;
+  for (const std::string& text : texts) {
+    // They were checked when the member was added; what can't be parsed can't be reached.
+    if (auto url = ParseUrl(text); url.ok()) urls.push_back(*std::move(url));
+  }
+  return urls;
+}
+
+std::string LinkName(NodeId id, const std::map<NodeId, MemberOptions>& initial_cluster) {
+  const auto it = initial_cluster.find(id);
+  return it == initial_cluster.end() ? fmt::format("{:x}", id.value()) : it->second.name;
 }
 
 }  // namespace
 
-// The link to one peer. Its state is guarded by its mutex, which is never held during I/O; the
-// stream's callbacks come on gRPC's threads.
-class PeerLink : public std::enable_shared_from_this<PeerLink> {
- public:
-  PeerLink(ClusterId cluster, NodeId self, const MemberOptions& member)
-      : cluster_(cluster),
-        self_(self),
-        member_(member),
-        stub_(peer::v1::Peer::NewStub(MakeChannel(member))) {}
-
-  // Takes the frames of `batch`; false when they were dropped. With `need_stream`, refuses
-  // unless a stream is open.
-  bool Send(peer::v1::FrameBatch* batch, bool need_stream);
-
-  void Stop();
-
-  uint64_t dropped() const { return dropped_.load(std::memory_order_relaxed); }
-
- private:
-  class Stream;
-
-  // Both need mutex_.
-  void OpenStreamIfDue();
-  std::shared_ptr<Stream> StartWriteIfIdle();
-
-  void OnWritten(bool ok);
-  void OnAccepted();
-  void OnBroken();
-  void OnEnded(const grpc::Status& status);
-
-  const ClusterId cluster_;
-  const NodeId self_;
-  const MemberOptions member_;
-  const std::unique_ptr<peer::v1::Peer::Stub> stub_;
-  std::atomic<uint64_t> dropped_{0};
-
-  std::mutex mutex_;
-  std::condition_variable ended_;
-  bool stopped_ = false;
-  std::shared_ptr<Stream> stream_;
-  bool connected_ = false;  // the peer has accepted this stream
-  bool broken_ = false;     // the peer ended it; no further write may start
-  bool writing_ = false;
-  bool reported_down_ = false;
-  std::chrono::steady_clock::time_point next_attempt_;
-  peer::v1::FrameBatch waiting_;
-  size_t waiting_bytes_ = 0;
-  peer::v1::FrameBatch in_flight_;
-};
-
-// One attempt at a stream. gRPC calls back on its own threads; the stream keeps itself alive until
-// OnDone.
-class PeerLink::Stream : public grpc::ClientBidiReactor<peer::v1::FrameBatch, peer::v1::Accepted>,
-                         public std::enable_shared_from_this<PeerLink::Stream> {
- public:
-  explicit Stream(std::shared_ptr<PeerLink> link) : link_(std::move(link)) {
-    context_.AddMetadata(kPeerMetaVersion, kPeerProtocolVersion);
-    context_.AddMetadata(kPeerMetaCluster, std::to_string(link_->cluster_.value()));
-    context_.AddMetadata(kPeerMetaFrom, std::to_string(link_->self_.value()));
-    context_.AddMetadata(kPeerMetaTo, std::to_string(link_->member_.id.value()));
-  }
-
-  void Start() {
-    keep_alive_ = shared_from_this();
-    link_->stub_->async()->Stream(&context_, this);
-    // Writes are started by other threads than the callbacks': without a hold gRPC could declare
-    // the call done in between.
-    AddHold();
-    StartRead(&accepted_);
-    StartCall();
-  }
-
-  void Write(const peer::v1::FrameBatch* batch) { StartWrite(batch); }
-
-  void Cancel() { context_.TryCancel(); }
-
-  // No more writes will be started; lets OnDone come. Only the first call counts.
-  void Release() {
-    if (!released_.exchange(true)) RemoveHold();
-  }
-
-  void OnWriteDone(bool ok) override { link_->OnWritten(ok); }
-
-  // The first read is the peer's consent; the second ends with the stream, which is how a peer's
-  // death shows while nothing is being written.
-  void OnReadDone(bool ok) override {
-    if (!ok) {
-      link_->OnBroken();
-      return;
-    }
-    link_->OnAccepted();
-    StartRead(&accepted_);
-  }
-
-  void OnDone(const grpc::Status& status) override {
-    link_->OnEnded(status);
-    auto self = std::move(keep_alive_);
-  }
-
- private:
-  std::shared_ptr<PeerLink> link_;
-  grpc::ClientContext context_;
-  peer::v1::Accepted accepted_;
-  std::atomic<bool> released_{false};
-  std::shared_ptr<Stream> keep_alive_;
-};
-
-bool PeerLink::Send(peer::v1::FrameBatch* batch, bool need_stream) {
-  const size_t bytes = batch->ByteSizeLong();
-  std::shared_ptr<Stream> stream;
-  {
-    std::lock_guard lock(mutex_);
-    if (stopped_) return false;
-    OpenStreamIfDue();
-    if (need_stream && !connected_) return false;
-    if (!stream_ || waiting_bytes_ + bytes > kOutboxBytesMax) {
-      dropped_.fetch_add(batch->frames_size(), std::memory_order_relaxed);
-      return false;
-    }
-    if (waiting_.frames_size() == 0) {
-      waiting_.Swap(batch);
-    } else {
-      for (auto& frame : *batch->mutable_frames()) waiting_.add_frames()->Swap(&frame);
-    }
-    waiting_bytes_ += bytes;
-    stream = StartWriteIfIdle();
-  }
-  if (stream) stream->Write(&in_flight_);
-  return true;
-}
-
-void PeerLink::OpenStreamIfDue() {
-  const auto now = std::chrono::steady_clock::now();
-  if (stream_ || now < next_attempt_) return;
-  next_attempt_ = now + kReconnectPause;
-  stream_ = std::make_shared<Stream>(shared_from_this());
-  writing_ = false;
-  connected_ = false;
-  broken_ = false;
-  stream_->Start();
-}
-
-// in_flight_ is then owned by gRPC until OnWritten.
-std::shared_ptr<PeerLink::Stream> PeerLink::StartWriteIfIdle() {
-  if (!stream_ || broken_ || writing_ || waiting_.frames_size() == 0) return nullptr;
-  writing_ = true;
-  in_flight_.Clear();
-  in_flight_.Swap(&waiting_);
-  waiting_bytes_ = 0;
-  return stream_;
-}
-
-void PeerLink::OnWritten(bool ok) {
-  std::shared_ptr<Stream> stream;
-  std::shared_ptr<Stream> ended;
-  {
-    std::lock_guard lock(mutex_);
-    writing_ = false;
-    if (!ok) broken_ = true;
-    if (broken_) {
-      connected_ = false;
-      ended = stream_;
-    } else {
-      stream = StartWriteIfIdle();
-    }
-  }
-  if (stream) stream->Write(&in_flight_);
-  if (ended) ended->Release();
-}
-
-void PeerLink::OnAccepted() {
-  std::lock_guard lock(mutex_);
-  connected_ = !broken_;
-  if (reported_down_) spdlog::info("peer connected peer={}", member_.name);
-  reported_down_ = false;
-}
-
-void PeerLink::OnBroken() {
-  std::shared_ptr<Stream> ended;
-  {
-    std::lock_guard lock(mutex_);
-    broken_ = true;
-    connected_ = false;
-    // A write that is under way, or about to be started by another thread, fails and ends the
-    // stream in OnWritten; ending it here could pull the call from under that write.
-    if (!writing_) ended = stream_;
-  }
-  if (ended) ended->Release();
-}
-
-void PeerLink::OnEnded(const grpc::Status& status) {
-  std::lock_guard lock(mutex_);
-  if (!stopped_ && !reported_down_) {
-    reported_down_ = true;
-    spdlog::warn("peer connection lost peer={} address={} reason=\"{}\"", member_.name,
-                 member_.peer_url.HostPort(), status.error_message());
-  }
-  if (status.error_code() == grpc::StatusCode::FAILED_PRECONDITION) {
-    next_attempt_ = std::chrono::steady_clock::now() + kRefusedPause;
-  }
-  stream_.reset();
-  connected_ = false;
-  writing_ = false;
-  // What waited was meant for a peer that was there; by the next stream it is out of date.
-  waiting_.Clear();
-  waiting_bytes_ = 0;
-  ended_.notify_all();
-}
-
-void PeerLink::Stop() {
-  std::unique_lock lock(mutex_);
-  stopped_ = true;
-  if (!stream_) return;
-  std::shared_ptr<Stream> stream = stream_;
-  lock.unlock();
-  stream->Cancel();
-  OnBroken();
-  lock.lock();
-  ended_.wait(lock, [this] { return stream_ == nullptr; });
-}
-
-Transport::Transport(ClusterId cluster, NodeId self, const std::vector<MemberOptions>& members)
-    : cluster_(cluster), self_(self) {
-  for (const MemberOptions& member : members) {
-    if (member.id != self) {
-      links_[member.id] = std::make_shared<PeerLink>(cluster, self, member);
-    }
+Transport::Transport(ClusterId cluster, NodeId self,
+                     const std::vector<MemberOptions>& initial_cluster, std::string advertise_url,
+                     OnRemoved on_removed)
+    : cluster_(cluster),
+      self_(self),
+      advertise_url_(std::move(advertise_url)),
+      on_removed_(std::move(on_removed)) {
+  for (const MemberOptions& member : initial_cluster) {
+    initial_cluster_[member.id] = member;
+    if (member.id != self) OpenLink(member.id, {member.peer_url}, /*member=*/true);
   }
 }
 
 Transport::~Transport() { Stop(); }
 
 void Transport::Stop() {
-  for (auto& [id, link] : links_) link->Stop();
+  std::vector<std::shared_ptr<PeerLink>> links;
+  {
+    std::lock_guard lock(mutex_);
+    stopped_ = true;
+    while (!links_.empty()) CloseLink(links_.begin()->first);
+    links.swap(ending_);
+  }
+  for (const auto& link : links) link->WaitUntilEnded();
 }
 
-PeerLink* Transport::LinkTo(NodeId id) const {
-  const auto it = links_.find(id);
-  return it == links_.end() ? nullptr : it->second.get();
+void Transport::SetMembers(const Membership& membership) {
+  std::lock_guard lock(mutex_);
+  if (stopped_) return;
+  std::erase_if(ending_, [](const auto& link) { return link->has_ended(); });
+  std::set<NodeId> members = membership.All();
+  members.erase(self_);
+  // A former member's link stays as a contact's: the configuration may not be committed yet, and
+  // may even be rolled back; and a leader that removes itself needs our answers until it is (thesis
+  // 4.2.2). Nobody reconnects such a link once it is not used any more.
+  for (auto& [id, entry] : links_) {
+    if (!entry.member || members.contains(id)) continue;
+    entry.member = false;
+    contacts_[id] = entry.link->url();
+  }
+
+  for (const NodeId id : members) {
+    std::vector<Url> urls;
+    if (const auto it = membership.info.find(id); it != membership.info.end()) {
+      urls = ParseUrls(it->second.peer_urls);
+    }
+    if (const auto it = initial_cluster_.find(id); urls.empty() && it != initial_cluster_.end()) {
+      urls = {it->second.peer_url};
+    }
+    if (const auto it = contacts_.find(id); urls.empty() && it != contacts_.end()) {
+      urls = {it->second};
+    }
+    if (urls.empty()) continue;  // until it contacts us
+    if (const auto it = links_.find(id); it != links_.end()) {
+      it->second.member = true;
+      if (it->second.link->urls() == urls) continue;
+      spdlog::info("peer has a new address peer={} address={}", LinkName(id, initial_cluster_),
+                   urls[0].HostPort());
+      CloseLink(id);
+    }
+    OpenLink(id, std::move(urls), /*member=*/true);
+  }
 }
+
+void Transport::AddContact(NodeId from, const std::string& url) {
+  const auto parsed = ParseUrl(url);
+  if (!parsed.ok() || from == self_) return;
+  std::lock_guard lock(mutex_);
+  if (stopped_) return;
+  if (!contacts_.contains(from) && contacts_.size() >= kContactsMax) {
+    contacts_.erase(contacts_.begin());
+  }
+  contacts_[from] = *parsed;
+  const auto it = links_.find(from);
+  if (it == links_.end() || it->second.member) return;
+  if (it->second.link->urls() != std::vector<Url>{*parsed}) CloseLink(from);
+}
+
+std::optional<Url> Transport::AddressOf(NodeId id) const {
+  std::lock_guard lock(mutex_);
+  if (const auto it = links_.find(id); it != links_.end()) return it->second.link->url();
+  if (const auto it = contacts_.find(id); it != contacts_.end()) return it->second;
+  return std::nullopt;
+}
+
+// --- Links; under mutex_ ------------------------------------------------------------------------
+
+void Transport::OpenLink(NodeId id, std::vector<Url> urls, bool member) {
+  PeerLinkOptions options{cluster_,
+                          self_,
+                          id,
+                          LinkName(id, initial_cluster_),
+                          std::move(urls),
+                          advertise_url_,
+                          [this](const std::string& reason) { ReportRemoved(reason); }};
+  links_[id] = {std::make_shared<PeerLink>(std::move(options)), member, ++uses_};
+}
+
+// A link that was cancelled stays in ending_ until its last callback has come, as that may call us.
+void Transport::CloseLink(NodeId id) {
+  const auto it = links_.find(id);
+  it->second.link->Cancel();
+  dropped_before_ += it->second.link->dropped();
+  ending_.push_back(std::move(it->second.link));
+  links_.erase(it);
+}
+
+std::shared_ptr<PeerLink> Transport::LinkTo(NodeId id) {
+  auto it = links_.find(id);
+  if (it == links_.end()) {
+    const auto contact = contacts_.find(id);
+    if (stopped_ || contact == contacts_.end()) return nullptr;
+    CloseLeastUsedContact();
+    OpenLink(id, {contact->second}, /*member=*/false);
+    it = links_.find(id);
+  }
+  it->second.last_use = ++uses_;
+  return it->second.link;
+}
+
+void Transport::CloseLeastUsedContact() {
+  size_t contacts = 0;
+  auto oldest = links_.end();
+  for (auto it = links_.begin(); it != links_.end(); ++it) {
+    if (it->second.member) continue;
+    ++contacts;
+    if (oldest == links_.end() || it->second.last_use < oldest->second.last_use) oldest = it;
+  }
+  if (contacts >= kContactLinksMax) CloseLink(oldest->first);
+}
+
+void Transport::ReportRemoved(const std::string& reason) {
+  if (removed_reported_.exchange(true)) return;
+  if (on_removed_) on_removed_(reason);
+}
+
+// --- Sending ------------------------------------------------------------------------------------
 
 void Transport::Send(std::span<const raft::Message> messages) {
   // Grouped by addressee: a peer gets one batch however many messages there are.
-  for (const auto& [id, link] : links_) {
+  std::map<NodeId, std::shared_ptr<PeerLink>> links;
+  {
+    std::lock_guard lock(mutex_);
+    for (const raft::Message& message : messages) {
+      if (!links.contains(message.to)) links[message.to] = LinkTo(message.to);
+    }
+  }
+  for (const auto& [id, link] : links) {
+    if (!link) continue;
     peer::v1::FrameBatch batch;
     for (const raft::Message& message : messages) {
       if (message.to == id) EncodeMessage(message, batch.add_frames());
     }
-    if (batch.frames_size() > 0) link->Send(&batch, /*need_stream=*/false);
+    link->Send(&batch, /*need_stream=*/false);
   }
 }
 
 bool Transport::Forward(NodeId leader, std::vector<std::string> payloads) {
-  PeerLink* link = LinkTo(leader);
-  if (link == nullptr) return false;
+  std::shared_ptr<PeerLink> link;
+  {
+    std::lock_guard lock(mutex_);
+    link = LinkTo(leader);
+  }
+  if (!link) return false;
   peer::v1::FrameBatch batch;
   auto* forward = batch.add_frames()->mutable_forward();
   for (std::string& payload : payloads) forward->add_payloads(std::move(payload));
@@ -305,8 +204,12 @@ bool Transport::Forward(NodeId leader, std::vector<std::string> payloads) {
 
 void Transport::RefuseForward(NodeId to, const std::vector<uint64_t>& request_ids,
                               bool overloaded) {
-  PeerLink* link = LinkTo(to);
-  if (link == nullptr) return;
+  std::shared_ptr<PeerLink> link;
+  {
+    std::lock_guard lock(mutex_);
+    link = LinkTo(to);
+  }
+  if (!link) return;
   peer::v1::FrameBatch batch;
   auto* refused = batch.add_frames()->mutable_forward_refused();
   for (uint64_t id : request_ids) refused->add_request_ids(id);
@@ -316,9 +219,20 @@ void Transport::RefuseForward(NodeId to, const std::vector<uint64_t>& request_id
 }
 
 uint64_t Transport::dropped() const {
-  uint64_t total = 0;
-  for (const auto& [id, link] : links_) total += link->dropped();
+  std::lock_guard lock(mutex_);
+  uint64_t total = dropped_before_;
+  for (const auto& [id, entry] : links_) total += entry.link->dropped();
   return total;
+}
+
+std::vector<LinkStatus> Transport::Links() const {
+  std::lock_guard lock(mutex_);
+  std::vector<LinkStatus> links;
+  for (const auto& [id, entry] : links_) {
+    links.push_back({id, entry.link->url().HostPort(), entry.member, entry.link->connected(),
+                     entry.link->dropped()});
+  }
+  return links;
 }
 
 }  // namespace raftkv::server

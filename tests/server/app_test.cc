@@ -11,7 +11,12 @@
 
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <future>
+#include <iterator>
+
+#include "store/engine.h"
+#include "store/mvcc.h"
 
 namespace raftkv::server {
 namespace {
@@ -70,6 +75,24 @@ class AppTest : public testing::Test {
       EXPECT_FALSE(status.ok()) << "attempt " << attempt;
       EXPECT_NE(status.message().find(part), std::string::npos) << status;
     }
+  }
+
+  // Moves what the applied record of the stopped node says it stands for.
+  LogPosition RewriteApplied(const std::function<void(LogPosition*)>& move) const {
+    store::EngineOptions options;
+    options.path = data() + "/db";
+    const std::unique_ptr<store::Engine> engine = store::Engine::Open(options).value();
+    store::AppliedRecord record =
+        store::DecodeAppliedRecord(engine->GetFlushedKv(store::AppliedKey()).value()).value();
+    move(&record.position);
+    rocksdb::WriteOptions write;
+    write.disableWAL = true;
+    EXPECT_TRUE(engine->db()
+                    ->Put(write, engine->kv().get(), store::AppliedKey(),
+                          store::EncodeAppliedRecord(record))
+                    .ok());
+    EXPECT_TRUE(engine->FlushKv().ok());
+    return record.position;
   }
 
   std::string Manifest() const {
@@ -135,6 +158,50 @@ TEST_F(AppTest, AnotherNodesDirectoryIsRefused) {
   ASSERT_TRUE(RunOnce("n1").ok());
   ExpectRefused("belongs to", "n2");
   EXPECT_TRUE(RunOnce("n1").ok());
+}
+
+// Nor is anything of it changed: not even its mode, which a node makes private.
+TEST_F(AppTest, ADirectoryOfSomethingElseIsRefusedAndLeftAlone) {
+  const auto holds = [&](const std::string& name) {
+    ExpectRefused("not a raftkv data directory");
+    EXPECT_EQ(fs::status(data()).permissions() & fs::perms::all, fs::perms(0755)) << name;
+    EXPECT_EQ(std::distance(fs::directory_iterator(data()), fs::directory_iterator()), 1) << name;
+  };
+  fs::create_directory(data());
+  fs::permissions(data(), fs::perms(0755));
+  WriteFile(data() + "/notes.txt", "mine");
+  holds("a file");
+  fs::remove(data() + "/notes.txt");
+  fs::create_directory(data() + "/member");  // as etcd has it
+  holds("etcd's data");
+  fs::remove(data() + "/member");
+  WriteFile(data() + "/db", "a file");
+  holds("a file with our database's name");
+}
+
+TEST_F(AppTest, AFirstStartThatWasCutShortIsMadeGood) {
+  fs::create_directories(data() + "/db.bootstrap");
+  WriteFile(data() + "/db.bootstrap/CURRENT", "MANIFEST-");
+  WriteFile(data() + "/raftkv.lock", "1\n");
+  fs::create_directory(data() + "/lost+found");
+  const Status status = RunOnce();
+  EXPECT_TRUE(status.ok()) << status;
+}
+
+TEST_F(AppTest, AppliedStateBeyondTheLogIsRefused) {
+  ASSERT_TRUE(RunOnce().ok());
+  const LogPosition applied = RewriteApplied([](LogPosition* at) { at->index = at->index + 1; });
+  ExpectRefused("but the log ends at " + std::to_string(applied.index.value() - 1));
+  RewriteApplied([](LogPosition* at) { at->index = Index(at->index.value() - 1); });
+  EXPECT_TRUE(RunOnce().ok());
+}
+
+TEST_F(AppTest, AppliedStateOfAnotherLogIsRefused) {
+  ASSERT_TRUE(RunOnce().ok());
+  RewriteApplied([](LogPosition* at) { at->term = Term(at->term.value() + 1); });
+  ExpectRefused("disagree on the term of index");
+  RewriteApplied([](LogPosition* at) { at->term = Term(at->term.value() - 1); });
+  EXPECT_TRUE(RunOnce().ok());
 }
 
 TEST_F(AppTest, ADirectoryInUseIsRefused) {

@@ -27,7 +27,7 @@ class Node {
   Node(const std::string& dir, int voters, const RaftLoopOptions& options) {
     store::EngineOptions engine_options;
     engine_options.path = dir + "/db";
-    raft::Membership membership;
+    Membership membership;
     for (int i = 1; i <= voters; ++i) membership.voters.insert(NodeId(i));
     if (!std::filesystem::exists(engine_options.path)) {
       store::NodeIdentity identity;
@@ -63,7 +63,7 @@ class Node {
     state.applied = kv_store_->applied().position;
     loop_ = std::make_unique<RaftLoop>(
         options, std::make_unique<raft::Core>(raft_options, state, *log_store_, Rng(7)),
-        transport_.get(), apply_loop_.get(), nullptr);
+        transport_.get(), apply_loop_.get(), RaftLoopHooks{});
     log_writer_ = std::make_unique<wal::LogWriter>(
         engine_.get(), log_store_.get(),
         [this](std::span<raft::AppendTask> tasks) {

@@ -6,7 +6,9 @@
 #include <gtest/gtest.h>
 
 #include <condition_variable>
+#include <map>
 #include <mutex>
+#include <thread>
 
 #include "server/peer_codec.h"
 #include "server/peer_service.h"
@@ -53,10 +55,8 @@ class Inbox {
 // Node B's receiving end, on a port of the system's choice or a given one.
 class Receiver {
  public:
-  explicit Receiver(ClusterId cluster, int port = 0)
-      : service_(cluster, kB, {kA, kB}, [this](NodeId from, peer::v1::FrameBatch&& batch) {
-          inbox.Add(from, std::move(batch));
-        }) {
+  explicit Receiver(ClusterId cluster, int port = 0, NodeId self = kB)
+      : service_(cluster, self, Handlers()) {
     grpc::ServerBuilder builder;
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
     builder.AddListeningPort("127.0.0.1:" + std::to_string(port), grpc::InsecureServerCredentials(),
@@ -69,11 +69,32 @@ class Receiver {
   }
 
   bool up() const { return server_ != nullptr && port_ != 0; }
+  Url url() const { return {"127.0.0.1", static_cast<uint16_t>(port_)}; }
+  PeerService* service() { return &service_; }
   int port() const { return port_; }
 
   Inbox inbox;
+  Transport* contact_for = nullptr;
 
  private:
+  PeerHandlers Handlers() {
+    PeerHandlers handlers;
+    handlers.on_batch = [this](NodeId from, peer::v1::FrameBatch&& batch) {
+      inbox.Add(from, std::move(batch));
+    };
+    handlers.on_contact = [this](NodeId from, const std::string& url) {
+      if (contact_for) contact_for->AddContact(from, url);
+    };
+    handlers.hash_kv = [](uint64_t revision, PeerHandlers::HashKvDone done) {
+      if (revision > 9) {
+        done(Status(Code::kOutOfRange, "a future revision"));
+      } else {
+        done(HashKvAnswer{0xabcdef0123456789, revision, 2, Index(44)});
+      }
+    };
+    return handlers;
+  }
+
   int port_ = 0;
   PeerService service_;
   std::unique_ptr<grpc::Server> server_;
@@ -107,6 +128,21 @@ TEST(Transport, AnotherClusterIsRefused) {
   Transport a(kCluster, kA, Members(b.port()));
   for (int i = 0; i < 5; ++i) {
     a.Send(Beat(1));
+    EXPECT_FALSE(b.inbox.WaitFor(1, std::chrono::milliseconds(60)));
+  }
+}
+
+// B's address in the hands of a node that means another one by it.
+TEST(Transport, StreamsForAnotherNodeAreRefused) {
+  Receiver b(kCluster);
+  ASSERT_TRUE(b.up());
+  const NodeId other(3);
+  std::vector<MemberOptions> members = Members(b.port());
+  members[1].id = other;
+  Transport to_another(kCluster, kA, members);
+  const std::vector<raft::Message> beat{{kA, other, Term(3), raft::Heartbeat{Index(1), 1}}};
+  for (int i = 0; i < 5; ++i) {
+    to_another.Send(beat);
     EXPECT_FALSE(b.inbox.WaitFor(1, std::chrono::milliseconds(60)));
   }
 }
@@ -152,6 +188,141 @@ TEST(Transport, StoppingWithAPeerThatIsNotThereDoesNotHang) {
   Transport a(kCluster, kA, Members(1));  // nobody listens on port 1
   a.Send(Beat(1));
   a.Stop();
+}
+
+// Sends heartbeats, as a leader would, until `inbox` has `n` frames.
+bool SendUntilHeard(Transport* from, const raft::Message& message, Inbox* inbox, size_t n) {
+  for (int i = 0; i < 200; ++i) {
+    from->Send(std::vector<raft::Message>{message});
+    if (inbox->WaitFor(n, std::chrono::milliseconds(50))) return true;
+  }
+  return false;
+}
+
+Membership MembersAt(std::map<NodeId, std::string> urls) {
+  Membership membership;
+  for (const auto& [id, url] : urls) {
+    membership.voters.insert(id);
+    membership.info[id].peer_urls = {url};
+  }
+  return membership;
+}
+
+TEST(Transport, AMemberThatWasAddedIsReachedAndAFormerOneStillAnswered) {
+  Receiver b(kCluster);
+  ASSERT_TRUE(b.up());
+  Transport a(kCluster, kA, {});
+  a.Send(Beat(1));
+  EXPECT_TRUE(a.Links().empty());
+  a.SetMembers(MembersAt({{kA, "http://127.0.0.1:1"}, {kB, b.url().ToString()}}));
+  ASSERT_EQ(a.Links().size(), 1u);
+  EXPECT_EQ(a.AddressOf(kB), b.url());
+  ASSERT_TRUE(SendUntilHeard(&a, Beat(2)[0], &b.inbox, 1));
+  EXPECT_EQ(b.inbox.frames()[0].heartbeat().read_round(), 2u);
+  // Its removal may not be committed yet, and it may be the leader: it is still answered.
+  Membership without_b = MembersAt({{kA, "http://127.0.0.1:1"}});
+  without_b.removed = {kB};
+  a.SetMembers(without_b);
+  EXPECT_FALSE(a.Links().at(0).member);
+  ASSERT_TRUE(SendUntilHeard(&a, Beat(3)[0], &b.inbox, b.inbox.frames().size() + 1));
+}
+
+TEST(Transport, AMemberIsFollowedToItsNewAddressAndAnUnchangedOneKeepsItsStream) {
+  Receiver before(kCluster);
+  Receiver after(kCluster);
+  ASSERT_TRUE(before.up() && after.up());
+  Transport a(kCluster, kA, Members(before.port()));
+  ASSERT_TRUE(SendUntilHeard(&a, Beat(1)[0], &before.inbox, 1));
+  for (int i = 0; i < 1000 && !a.Links()[0].connected; ++i) std::this_thread::yield();
+  ASSERT_TRUE(a.Links()[0].connected);
+  // No URL of its own: the one of --initial-cluster, where it is connected.
+  Membership same;
+  same.voters = {kA, kB};
+  a.SetMembers(same);
+  EXPECT_TRUE(a.Links()[0].connected);
+  a.SetMembers(MembersAt({{kA, "http://127.0.0.1:1"}, {kB, after.url().ToString()}}));
+  ASSERT_TRUE(SendUntilHeard(&a, Beat(2)[0], &after.inbox, 1));
+  EXPECT_EQ(after.inbox.frames()[0].heartbeat().read_round(), 2u);
+}
+
+TEST(Transport, ANodeThatIsNoMemberIsHeardAndAnswered) {
+  Receiver at_b(kCluster);
+  Receiver at_a(kCluster, 0, kA);
+  ASSERT_TRUE(at_b.up() && at_a.up());
+  // B knows of no member at all, as a node that joins.
+  Transport b(kCluster, kB, {});
+  at_b.contact_for = &b;
+  Transport a(kCluster, kA, Members(at_b.port()), at_a.url().ToString());
+  ASSERT_TRUE(SendUntilHeard(&a, Beat(1)[0], &at_b.inbox, 1));
+  EXPECT_EQ(at_b.inbox.from(0), kA);
+  const raft::Message answer{kB, kA, Term(3), raft::HeartbeatResponse{1}};
+  ASSERT_TRUE(SendUntilHeard(&b, answer, &at_a.inbox, 1));
+  EXPECT_EQ(at_a.inbox.from(0), kB);
+  EXPECT_FALSE(b.Links().at(0).member);
+}
+
+// Where Transport reports that this node was removed.
+struct RemovedReport {
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::vector<std::string> reasons;
+
+  Transport::OnRemoved Callback() {
+    return [this](const std::string& reason) {
+      std::lock_guard lock(mutex);
+      reasons.push_back(reason);
+      changed.notify_all();
+    };
+  }
+  bool Wait() {
+    std::unique_lock lock(mutex);
+    return changed.wait_for(lock, std::chrono::seconds(30), [this] { return !reasons.empty(); });
+  }
+};
+
+TEST(Transport, ARemovedMemberIsCutOffAndLearnsWhy) {
+  Receiver b(kCluster);
+  ASSERT_TRUE(b.up());
+  RemovedReport report;
+  Transport a(kCluster, kA, Members(b.port()), "", report.Callback());
+  ASSERT_TRUE(SendUntilHeard(&a, Beat(1)[0], &b.inbox, 1));
+  Membership without_a;
+  without_a.voters = {kB};
+  b.service()->SetMembers(without_a);  // not a member, but not removed either: it is heard
+  const size_t heard = b.inbox.frames().size();
+  ASSERT_TRUE(SendUntilHeard(&a, Beat(2)[0], &b.inbox, heard + 1));
+  without_a.removed = {kA};
+  b.service()->SetMembers(without_a);  // its open stream ends
+  ASSERT_TRUE(report.Wait());
+  EXPECT_NE(report.reasons[0].find("removed from the cluster"), std::string::npos)
+      << report.reasons[0];
+}
+
+TEST(Transport, ARemovedMemberThatComesBackIsRefused) {
+  Receiver b(kCluster);
+  ASSERT_TRUE(b.up());
+  Membership without_a;
+  without_a.voters = {kB};
+  without_a.removed = {kA};
+  b.service()->SetMembers(without_a);
+  RemovedReport report;
+  Transport a(kCluster, kA, Members(b.port()), "", report.Callback());
+  a.Send(Beat(1));
+  ASSERT_TRUE(report.Wait());
+  EXPECT_TRUE(b.inbox.frames().empty());
+}
+
+TEST(PeerHash, TheAnswerAndTheErrorCross) {
+  Receiver b(kCluster);
+  ASSERT_TRUE(b.up());
+  HashKvQuestion question{kCluster, kA, kB, b.url(), 7};
+  const auto answer = AskHashKv(question);
+  ASSERT_TRUE(answer.ok()) << answer.status();
+  EXPECT_EQ(*answer, (HashKvAnswer{0xabcdef0123456789, 7, 2, Index(44)}));
+  question.revision = 10;
+  EXPECT_EQ(AskHashKv(question).status().code(), Code::kOutOfRange);
+  question.cluster = ClusterId(78);
+  EXPECT_EQ(AskHashKv(question).status().code(), Code::kFailedPrecondition);
 }
 
 }  // namespace

@@ -1,0 +1,141 @@
+#include "server/maintenance.h"
+
+#include <spdlog/spdlog.h>
+#include <sys/statvfs.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+namespace raftkv::server {
+namespace {
+
+constexpr auto kStepEvery = std::chrono::milliseconds(100);
+constexpr auto kSpaceCheckEvery = std::chrono::seconds(1);
+constexpr uint64_t kCutStepMax = 200'000;
+
+}  // namespace
+
+StatusOr<uint64_t> FreeBytes(const std::string& path) {
+  struct statvfs info {};
+  if (statvfs(path.c_str(), &info) != 0) {
+    return Status(Code::kIoError,
+                  "can't see the free space of " + path + ": " + std::strerror(errno));
+  }
+  return static_cast<uint64_t>(info.f_bavail) * info.f_frsize;
+}
+
+Maintenance::Maintenance(const MaintenanceOptions& options, MaintenanceHooks hooks)
+    : options_(options), hooks_(std::move(hooks)) {}
+
+Maintenance::~Maintenance() { Stop(); }
+
+void Maintenance::Start() {
+  thread_ = std::thread([this] { Run(); });
+}
+
+void Maintenance::Stop() {
+  {
+    std::lock_guard lock(mutex_);
+    stopped_ = true;
+  }
+  wake_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Maintenance::Run() {
+  std::unique_lock lock(mutex_);
+  while (!stopped_) {
+    lock.unlock();
+    Step(Clock::now());
+    lock.lock();
+    wake_.wait_for(lock, kStepEvery, [this] { return stopped_; });
+  }
+}
+
+void Maintenance::Step(Clock::time_point now) {
+  hooks_.refresh();
+  const StatusOr<Index> durable = hooks_.durable_applied();
+  if (durable.ok()) durable_ = *durable;
+  const Index applied = hooks_.applied();
+  meter_.Sample(applied, hooks_.bytes_applied());
+  FlushIfDue(applied);
+  CutIfDue();
+  WatchSpace(now);
+  CheckReplicas(now);
+}
+
+void Maintenance::FlushIfDue(Index applied) {
+  if (!FlushIsDue(options_.flush, applied, durable_, meter_.BytesAfter(durable_))) return;
+  const auto begin = Clock::now();
+  const Status flushed = hooks_.flush();
+  const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+  if (!flushed.ok()) {
+    spdlog::error("can't flush the applied state: {}", flushed.message());
+    return;
+  }
+  spdlog::debug("flushed the applied state index={} seconds={:.3f}", applied.value(), seconds);
+  const StatusOr<Index> durable = hooks_.durable_applied();
+  if (durable.ok()) durable_ = *durable;
+  std::lock_guard lock(mutex_);
+  ++stats_.flushes;
+  stats_.flush_seconds += seconds;
+}
+
+void Maintenance::CutIfDue() {
+  CutState state;
+  state.first = hooks_.log_first();
+  state.durable_applied = durable_;
+  state.tail = options_.log_tail_entries;
+  state.step_min = std::max<uint64_t>(1, options_.log_tail_entries / 4);
+  state.step_max = std::max(kCutStepMax, state.step_min);
+  const Index target = CutTarget(state);
+  // One that was asked for and does not show yet is on its way.
+  if (target.none() || target <= cut_asked_ || hooks_.hold_cut()) return;
+  hooks_.cut(target);
+  cut_asked_ = target;
+  std::lock_guard lock(mutex_);
+  ++stats_.cuts_asked;
+}
+
+void Maintenance::WatchSpace(Clock::time_point now) {
+  if (options_.free_space_reserve_bytes == 0 || now < next_space_check_) return;
+  next_space_check_ = now + kSpaceCheckEvery;
+  const StatusOr<uint64_t> free = hooks_.free_bytes();
+  if (!free.ok()) {
+    spdlog::error("{}", free.status().message());
+    return;
+  }
+  {
+    std::lock_guard lock(mutex_);
+    stats_.free_bytes = *free;
+  }
+  const std::optional<bool> change =
+      SpaceAlarmChange(hooks_.space_alarm_raised(), *free, options_.free_space_reserve_bytes);
+  if (!change) return;
+  spdlog::warn("{} the NOSPACE alarm free_bytes={} reserve_bytes={}",
+               *change ? "raising" : "lowering", *free, options_.free_space_reserve_bytes);
+  hooks_.change_alarm(*change);
+}
+
+void Maintenance::CheckReplicas(Clock::time_point now) {
+  if (options_.replica_check_every.count() == 0) return;
+  // The first check comes a whole interval after the start, or after this node became the leader.
+  if (!hooks_.leads() || next_replica_check_ == Clock::time_point{}) {
+    next_replica_check_ = now + options_.replica_check_every;
+    return;
+  }
+  if (now < next_replica_check_) return;
+  next_replica_check_ = now + options_.replica_check_every;
+  hooks_.check_replicas();
+  std::lock_guard lock(mutex_);
+  ++stats_.replica_checks;
+}
+
+MaintenanceStats Maintenance::stats() const {
+  std::lock_guard lock(mutex_);
+  return stats_;
+}
+
+}  // namespace raftkv::server

@@ -1,0 +1,62 @@
+#include "server/maintenance_plan.h"
+
+#include <algorithm>
+
+namespace raftkv::server {
+
+void ReplayMeter::Sample(Index applied, uint64_t bytes) {
+  if (!points_.empty() && points_.back().applied == applied) {
+    points_.back().bytes = bytes;
+    return;
+  }
+  points_.push_back({applied, bytes});
+  // Where nothing is ever flushed the record must stay bounded: every other point goes.
+  constexpr size_t kPointsMax = 1024;
+  if (points_.size() <= kPointsMax) return;
+  std::deque<Point> fewer;
+  for (size_t i = 0; i < points_.size(); i += 2) fewer.push_back(points_[i]);
+  points_ = std::move(fewer);
+}
+
+uint64_t ReplayMeter::BytesAfter(Index durable) {
+  while (points_.size() > 1 && points_[1].applied <= durable) points_.pop_front();
+  return points_.empty() ? 0 : points_.back().bytes - points_.front().bytes;
+}
+
+bool FlushIsDue(const FlushLimits& limits, Index applied, Index durable, uint64_t bytes) {
+  if (applied <= durable) return false;
+  return applied - durable > limits.entries_max || bytes > limits.bytes_max;
+}
+
+Index CutTarget(const CutState& state) {
+  if (state.durable_applied.value() <= state.tail) return Index();
+  uint64_t target = state.durable_applied.value() - state.tail;
+  const uint64_t first = state.first.value();
+  if (target < first || target - first + 1 < state.step_min) return Index();
+  if (state.step_max > 0) target = std::min(target, first + state.step_max - 1);
+  return Index(target);
+}
+
+std::optional<bool> SpaceAlarmChange(bool raised, uint64_t free_bytes, uint64_t reserve_bytes) {
+  if (!raised && free_bytes < reserve_bytes) return true;
+  if (raised && free_bytes >= reserve_bytes + reserve_bytes / 4) return false;
+  return std::nullopt;
+}
+
+std::set<NodeId> CorruptMembers(const std::map<NodeId, uint32_t>& hashes, NodeId leader) {
+  std::map<uint32_t, size_t> votes;
+  for (const auto& [id, hash] : hashes) ++votes[hash];
+  const auto own = hashes.find(leader);
+  if (own == hashes.end()) return {};
+  uint32_t right = own->second;
+  for (const auto& [hash, count] : votes) {
+    if (count > hashes.size() / 2) right = hash;
+  }
+  std::set<NodeId> wrong;
+  for (const auto& [id, hash] : hashes) {
+    if (hash != right) wrong.insert(id);
+  }
+  return wrong;
+}
+
+}  // namespace raftkv::server

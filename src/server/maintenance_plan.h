@@ -1,0 +1,59 @@
+// What maintenance decides, as functions of what it sees.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <set>
+
+#include "common/types.h"
+
+namespace raftkv::server {
+
+// How many bytes of entries lie between two applied positions. Samples come as time goes by; what
+// lies between two of them counts as after the earlier one, so that the answer errs upwards.
+class ReplayMeter {
+ public:
+  // `bytes` have been applied in all when the applied index was `applied`.
+  void Sample(Index applied, uint64_t bytes);
+  // Applied after `durable`.
+  uint64_t BytesAfter(Index durable);
+
+ private:
+  struct Point {
+    Index applied;
+    uint64_t bytes = 0;
+  };
+  std::deque<Point> points_;
+};
+
+struct FlushLimits {
+  uint64_t entries_max = 0;
+  uint64_t bytes_max = 0;
+};
+
+// Whether a restart would replay too much.
+bool FlushIsDue(const FlushLimits& limits, Index applied, Index durable, uint64_t bytes);
+
+struct CutState {
+  Index first;  // of the log
+  Index durable_applied;
+  uint64_t tail = 0;      // entries to keep behind it
+  uint64_t step_min = 1;  // cut no fewer
+  uint64_t step_max = 0;  // and no more at a time
+};
+
+// Up to where the log is to be cut now, or none. A cut costs a synced write, so small ones wait; a
+// large one comes in steps, which bounds what one of them deletes.
+Index CutTarget(const CutState& state);
+
+// Whether the NOSPACE alarm is to be raised (true) or lowered (false), or left. It is lowered at a
+// quarter more than the reserve, so that it does not flap.
+std::optional<bool> SpaceAlarmChange(bool raised, uint64_t free_bytes, uint64_t reserve_bytes);
+
+// Which members' data is wrong, given every member's hash of the same revision: those that differ
+// from what a majority of them has, or without one from the leader.
+std::set<NodeId> CorruptMembers(const std::map<NodeId, uint32_t>& hashes, NodeId leader);
+
+}  // namespace raftkv::server
