@@ -25,7 +25,11 @@ TEST(CtlProgram, WrongUsageIsTwoAndNothingIsSent) {
                                              {"get", "k", "-w", "yaml"},
                                              {"compact", "x"},
                                              {"move-leader", "xyz"},
-                                             {"member"}}) {
+                                             {"member"},
+                                             {"member", "add", "n4"},
+                                             {"member", "add", "n4", "--peer-urls", "x"},
+                                             {"member", "remove", "xyz"},
+                                             {"alarm"}}) {
     const ProgramResult result = Ctl(arguments);
     EXPECT_EQ(result.exit_code, 2) << testing::PrintToString(arguments);
     EXPECT_NE(result.err, "");
@@ -34,8 +38,8 @@ TEST(CtlProgram, WrongUsageIsTwoAndNothingIsSent) {
 }
 
 TEST(CtlProgram, HelpShowsAnExampleOfEachCommand) {
-  for (const std::string command :
-       {"put", "get", "del", "txn", "status", "health", "member", "move-leader", "compact"}) {
+  for (const std::string command : {"put", "get", "del", "txn", "status", "health", "member",
+                                    "move-leader", "compact", "alarm", "defrag", "hashkv"}) {
     const ProgramResult result = Ctl({command, "--help"});
     EXPECT_EQ(result.exit_code, 0);
     EXPECT_THAT(result.out, HasSubstr("Example:\n"));

@@ -17,6 +17,7 @@
 #include <nlohmann/json.hpp>
 
 #include "common/crc32c.h"
+#include "common/membership_codec.h"
 #include "common/rng.h"
 #include "rpc.pb.h"
 #include "store/command.h"
@@ -104,6 +105,26 @@ Entry Member(uint64_t index, uint64_t term) {
   return CommandEntry(index, term, store::CommandType::kMemberAttributes, member);
 }
 
+Entry Alarm(uint64_t index, uint64_t term) {
+  etcdserverpb::AlarmRequest request;
+  request.set_action(etcdserverpb::AlarmRequest::ACTIVATE);
+  request.set_memberid(0xa2);
+  request.set_alarm(etcdserverpb::NOSPACE);
+  return CommandEntry(index, term, store::CommandType::kAlarm, request);
+}
+
+// a2 was removed, a4 joins.
+Entry Config(uint64_t index, uint64_t term) {
+  Membership membership;
+  membership.voters = {NodeId(0xa1), NodeId(0xa3)};
+  membership.learners = {NodeId(0xa4)};
+  membership.info[NodeId(0xa1)].peer_urls = {"http://127.0.0.1:2380"};
+  membership.info[NodeId(0xa4)] = {{"http://127.0.0.4:2380"}, /*promote=*/true};
+  membership.removed = {NodeId(0xa2)};
+  return {Index(index), Term(term), EntryKind::kConfig,
+          std::make_shared<const std::string>(EncodeMembership(membership))};
+}
+
 Entry Compact(uint64_t index, uint64_t term, int64_t revision) {
   etcdserverpb::CompactionRequest request;
   request.set_revision(revision);
@@ -116,7 +137,7 @@ class Node {
   explicit Node(std::string path) : path_(std::move(path)) {
     fs::create_directory(path_);
     store::EngineOptions options = Options();
-    raft::Membership membership;
+    Membership membership;
     membership.voters = {NodeId(0xa1), NodeId(0xa2), NodeId(0xa3)};
     store::NodeIdentity identity;
     identity.cluster = ClusterId(0xc1);
@@ -327,6 +348,24 @@ std::string WithoutSizes(std::string text) {
       "$1 N");
   text = std::regex_replace(text, std::regex("[0-9]{6}\\.log"), "N.log");
   return std::regex_replace(text, std::regex("(wal file [^\n]*\n)+"), "$1");
+}
+
+TEST_F(DumpTest, LogShowsConfigurationsAndAlarms) {
+  node_ = std::make_unique<Node>(directory_);
+  node_->Append({{Index(1), Term(1), EntryKind::kNoop, nullptr}, Config(2, 1), Alarm(3, 1)},
+                {Term(1), NodeId(0xa1), Index(3)});
+  Crash();
+  const ProgramResult text = Dump({"log"});
+  EXPECT_EQ(text.exit_code, 0) << text.out << text.err;
+  EXPECT_THAT(text.out, testing::HasSubstr(
+                            ": voters a1 a3, learners a4, removed a2; a1 at http://127.0.0.1:2380; "
+                            "a4 at http://127.0.0.4:2380 (to be promoted)\n"));
+  EXPECT_THAT(text.out, testing::HasSubstr(": alarm NOSPACE of member a2: ACTIVATE, request "));
+  const std::vector<json> lines = Lines(Dump({"log", "-o", "jsonl"}).out);
+  ASSERT_EQ(lines.size(), 4u);
+  EXPECT_EQ(lines[1]["config"]["learners"], json::array({"a4"}));
+  EXPECT_EQ(lines[1]["config"]["members"][1]["promote"], true);
+  EXPECT_EQ(lines[2]["command"]["alarm"], "NOSPACE");
 }
 
 TEST_F(DumpTest, Meta) {
@@ -572,7 +611,7 @@ TEST_F(DumpTest, StateFromAnotherLog) {
 TEST_F(DumpTest, ADamagedVersionHidesItsKeyAndIsReported) {
   MakeNode();
   // The newer of the two versions of "a": the older one must not take its place.
-  node_->Overwrite(node_->engine()->kv(), store::DataKey("a", {5, 0}),
+  node_->Overwrite(node_->engine()->kv().get(), store::DataKey("a", {5, 0}),
                    [](std::string* record) { record->back() ^= 1; });
   node_->FlushKv();
   Crash();

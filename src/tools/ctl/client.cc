@@ -30,6 +30,9 @@ std::shared_ptr<grpc::Channel> NewChannel(const std::string& endpoint) {
   arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
   // An http_proxy variable is for web pages, not for the nodes of a cluster.
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  // A call without a deadline must not wait for ever on a machine that went away.
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 10'000);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
   // A channel made anew must not inherit the backoff of the one before.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetMaxReceiveMessageSize(-1);
@@ -141,6 +144,21 @@ CallResult Client::Call(CallKind kind, const std::vector<std::string>& endpoints
     }
     if (backoff > milliseconds(0)) clock_->SleepFor(backoff);
   }
+}
+
+CallResult Client::Stream(const std::string& endpoint, const Rpc& rpc) {
+  CallResult result;
+  result.endpoint = endpoint;
+  const auto channel = Dial(endpoint, clock_->Now() + options_.dial_timeout, &result.error);
+  if (channel == nullptr) return result;
+  grpc::ClientContext context;
+  const grpc::Status status = rpc(channel, &context);
+  if (status.ok()) {
+    result.verdict = Verdict::kDone;
+  } else {
+    result.error = Describe(status);
+  }
+  return result;
 }
 
 std::shared_ptr<grpc::Channel> Client::Dial(const std::string& endpoint,

@@ -60,6 +60,8 @@ class Client {
   // The same with a session in the metadata, a new sequence each call and the same one for every
   // attempt: however often it arrives, it is applied once.
   CallResult Write(const Rpc& rpc);
+  // A change that has no session: any endpoint that can be reached, but sent only once.
+  CallResult Change(const Rpc& rpc) { return Call(CallKind::kChange, options_.endpoints, rpc); }
   // One attempt at one endpoint, for a change that has no session.
   CallResult Once(const std::string& endpoint, const Rpc& rpc) {
     return Call(CallKind::kOnce, {endpoint}, rpc);
@@ -69,7 +71,12 @@ class Client {
     return Call(CallKind::kProbe, {endpoint}, rpc);
   }
 
+  // One attempt at one endpoint, which may take as long as it takes: a stream of a whole snapshot.
+  // A peer that is gone is found out by keepalive pings.
+  CallResult Stream(const std::string& endpoint, const Rpc& rpc);
+
   const ClientOptions& options() const { return options_; }
+  Clock* clock() const { return clock_; }
 
  private:
   CallResult Call(CallKind kind, const std::vector<std::string>& endpoints, const Rpc& rpc);

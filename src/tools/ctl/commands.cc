@@ -4,82 +4,18 @@
 #include <chrono>
 #include <optional>
 
-#include "rpc.grpc.pb.h"
+#include "tools/ctl/call.h"
 
 namespace raftkv::tools::ctl {
 namespace {
 
-using etcdserverpb::Cluster;
 using etcdserverpb::KV;
 using etcdserverpb::Maintenance;
-
-// One attempt of `Stub::method`, with the request bound and the response written to `response`.
-template <typename Service, typename Request, typename Response>
-Client::Rpc Bind(grpc::Status (Service::Stub::*method)(grpc::ClientContext*, const Request&,
-                                                       Response*),
-                 const Request& request, Response* response) {
-  return [method, &request, response](const std::shared_ptr<grpc::Channel>& channel,
-                                      grpc::ClientContext* context) {
-    typename Service::Stub stub(channel);
-    // What an attempt that failed half-way left behind is not part of the answer.
-    response->Clear();
-    return (stub.*method)(context, request, response);
-  };
-}
-
-int Report(const CallResult& result, const char* command, const Output& output) {
-  switch (result.verdict) {
-    case Verdict::kDone:
-      return kExitOk;
-    case Verdict::kUnknown:
-      *output.err << "raftkvctl: " << command
-                  << ": outcome unknown: the write may still be applied (" << result.error << ")\n";
-      return kExitUnknown;
-    case Verdict::kApplied:
-      *output.err << "raftkvctl: " << command << ": the answer is lost (" << result.error << ")\n";
-      return kExitUnknown;
-    default:
-      *output.err << "raftkvctl: " << command << ": " << result.error << "\n";
-      return kExitFailed;
-  }
-}
 
 bool IsReadOnly(const etcdserverpb::TxnRequest& request) {
   const auto reads = [](const etcdserverpb::RequestOp& op) { return op.has_request_range(); };
   return std::all_of(request.success().begin(), request.success().end(), reads) &&
          std::all_of(request.failure().begin(), request.failure().end(), reads);
-}
-
-CallResult ListMembers(Client* client, etcdserverpb::MemberListResponse* response) {
-  etcdserverpb::MemberListRequest request;
-  request.set_linearizable(true);
-  return client->Read(Bind<Cluster>(&Cluster::Stub::MemberList, request, response));
-}
-
-void AddUnique(std::vector<std::string>* endpoints, const std::string& endpoint) {
-  if (std::find(endpoints->begin(), endpoints->end(), endpoint) == endpoints->end()) {
-    endpoints->push_back(endpoint);
-  }
-}
-
-// The endpoints given, or, with `cluster`, those the members advertise. Empty after an error, which
-// it prints.
-std::vector<std::string> ChooseEndpoints(Client* client, const Output& output, bool cluster,
-                                         const char* command) {
-  if (!cluster) return client->options().endpoints;
-  std::vector<std::string> endpoints;
-  etcdserverpb::MemberListResponse members;
-  if (Report(ListMembers(client, &members), command, output) != kExitOk) return endpoints;
-  for (const auto& member : members.members()) {
-    for (const std::string& url : member.clienturls()) {
-      StatusOr<std::vector<std::string>> parsed = ParseEndpoints(url);
-      if (parsed.ok()) AddUnique(&endpoints, parsed->front());
-    }
-  }
-  if (endpoints.empty()) {
-    *output.err << "raftkvctl: " << command << ": no member advertises a client address\n";
-  }
-  return endpoints;
 }
 
 // The endpoint of the node that says it leads, and its id.

@@ -1,11 +1,11 @@
 // raftkvctl: client and operator's tool. Also works against etcd, except for what is raftkv's own.
-#include <charconv>
 #include <iostream>
 #include <iterator>
 #include <string>
 
 #include <CLI/CLI.hpp>
 
+#include "tools/ctl/admin_cli.h"
 #include "tools/ctl/client.h"
 #include "tools/ctl/commands.h"
 #include "tools/ctl/printer.h"
@@ -41,7 +41,6 @@ struct Commands {
   CLI::App* health;
   CLI::App* endpoint_status;  // etcdctl's names for these two
   CLI::App* endpoint_health;
-  CLI::App* member_list;
   CLI::App* move_leader;
   CLI::App* compact;
 };
@@ -67,13 +66,6 @@ void AddGlobalOptions(CLI::App* app, Flags* flags) {
       "lost.\n\n"
       "A write is sent again, under a session that has it applied once, until an answer comes or\n"
       "the time is up. An argument that starts with a dash goes behind --.");
-}
-
-CLI::App* AddCommand(CLI::App* app, const std::string& name, const std::string& description,
-                     const std::string& example) {
-  CLI::App* command = app->add_subcommand(name, description);
-  command->footer("Example:\n  " + example);
-  return command;
 }
 
 Commands AddCommands(CLI::App* app, Flags* flags) {
@@ -105,9 +97,6 @@ Commands AddCommands(CLI::App* app, Flags* flags) {
   for (CLI::App* command : {c.status, c.health, c.endpoint_status, c.endpoint_health}) {
     command->add_flag("--cluster", flags->cluster, "Every member, not only --endpoints");
   }
-  CLI::App* member = AddCommand(app, "member", "Members of the cluster", "raftkvctl member list");
-  c.member_list = AddCommand(member, "list", "List the members", "raftkvctl member list -w table");
-  member->require_subcommand(1);
   c.move_leader = AddCommand(app, "move-leader", "Hand leadership to another member",
                              "raftkvctl move-leader 8211f1d0f64f3269");
   c.move_leader->add_option("id", flags->move_leader_to, "The member's id, hexadecimal")
@@ -120,11 +109,6 @@ Commands AddCommands(CLI::App* app, Flags* flags) {
   c.compact->add_flag("--physical", flags->compact_physical,
                       "Answer only when the old versions are gone");
   return c;
-}
-
-int UsageError(const std::string& message) {
-  std::cerr << "raftkvctl: " << message << "\n";
-  return kExitUsage;
 }
 
 std::string ReadStandardInput() {
@@ -151,37 +135,33 @@ StatusOr<ClientOptions> ToClientOptions(const Flags& flags) {
 
 // Runs `run` with the request, or says what is wrong with it.
 template <typename Request, typename Run>
-int WithRequest(const StatusOr<Request>& request, const Run& run) {
-  if (!request.ok()) return UsageError(request.status().message());
+int WithRequest(const Output& output, const StatusOr<Request>& request, const Run& run) {
+  if (!request.ok()) return UsageError(output, request.status().message());
   return run(*request);
 }
 
 int RunMoveLeaderTo(Client* client, const Output& output, const std::string& id) {
-  uint64_t target = 0;
-  const char* last = id.data() + id.size();
-  const auto [end, error] = std::from_chars(id.data(), last, target, 16);
-  if (error != std::errc() || end != last || target == 0) {
-    return UsageError("move-leader: '" + id + "' is not a member id (see raftkvctl member list)");
-  }
-  return RunMoveLeader(client, output, target);
+  const StatusOr<uint64_t> target = ParseMemberId(id);
+  if (!target.ok()) return UsageError(output, "move-leader: " + target.status().message());
+  return RunMoveLeader(client, output, *target);
 }
 
 int Dispatch(const Commands& c, const Flags& flags, Client* client, const Output& output) {
   const WordEncoding words = flags.hex_input ? WordEncoding::kHex : WordEncoding::kBytes;
   if (*c.put) {
-    return WithRequest(ToPut(flags.put, words, ReadStandardInput),
+    return WithRequest(output, ToPut(flags.put, words, ReadStandardInput),
                        [&](const auto& request) { return RunPut(client, output, request); });
   }
   if (*c.get) {
-    return WithRequest(ToRange(flags.get, words),
+    return WithRequest(output, ToRange(flags.get, words),
                        [&](const auto& request) { return RunGet(client, output, request); });
   }
   if (*c.del) {
-    return WithRequest(ToDelete(flags.del, words),
+    return WithRequest(output, ToDelete(flags.del, words),
                        [&](const auto& request) { return RunDel(client, output, request); });
   }
   if (*c.txn) {
-    return WithRequest(ParseTxn(std::cin, words),
+    return WithRequest(output, ParseTxn(std::cin, words),
                        [&](const auto& request) { return RunTxn(client, output, request); });
   }
   if (*c.compact) {
@@ -192,7 +172,6 @@ int Dispatch(const Commands& c, const Flags& flags, Client* client, const Output
   }
   if (*c.status || *c.endpoint_status) return RunStatus(client, output, flags.cluster);
   if (*c.health || *c.endpoint_health) return RunHealth(client, output, flags.cluster);
-  if (*c.member_list) return RunMemberList(client, output);
   return RunMoveLeaderTo(client, output, flags.move_leader_to);
 }
 
@@ -202,6 +181,7 @@ int Main(int argc, char** argv) {
   app.fallthrough();  // the options below may also stand behind the command
   AddGlobalOptions(&app, &flags);
   const Commands commands = AddCommands(&app, &flags);
+  const AdminCli admin(&app);
   app.require_subcommand(1);
   try {
     app.parse(argc, argv);
@@ -210,12 +190,15 @@ int Main(int argc, char** argv) {
     return app.exit(error) == 0 ? kExitOk : kExitUsage;
   }
   const StatusOr<ClientOptions> options = ToClientOptions(flags);
-  if (!options.ok()) return UsageError(options.status().message());
+  const Output no_printer{nullptr, &std::cout, &std::cerr};
+  if (!options.ok()) return UsageError(no_printer, options.status().message());
   const StatusOr<std::unique_ptr<Printer>> printer =
       NewPrinter(flags.write_out, {flags.hex, flags.get.print_value_only});
-  if (!printer.ok()) return UsageError(printer.status().message());
+  if (!printer.ok()) return UsageError(no_printer, printer.status().message());
   Client client(*options, Clock::Real());
-  const int code = Dispatch(commands, flags, &client, {printer->get(), &std::cout, &std::cerr});
+  const Output output{printer->get(), &std::cout, &std::cerr};
+  const std::optional<int> admin_code = admin.Run(&client, output);
+  const int code = admin_code ? *admin_code : Dispatch(commands, flags, &client, output);
   // A full disk or a closed pipe must not look like a result.
   std::cout.flush();
   if (!std::cout && code == kExitOk) {

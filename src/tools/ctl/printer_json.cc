@@ -94,18 +94,45 @@ Json ToJson(const etcdserverpb::TxnResponse& response) {
   return json;
 }
 
-Json ToJson(const etcdserverpb::MemberListResponse& response) {
-  Json json = WithHeader(response);
-  for (const auto& member : response.members()) {
-    Json item = Json::object();
-    Set(&item, "ID", member.id());
-    Set(&item, "name", member.name());
-    SetStrings(&item, "peerURLs", member.peerurls());
-    SetStrings(&item, "clientURLs", member.clienturls());
-    Set(&item, "isLearner", member.islearner());
-    json["members"].push_back(std::move(item));
-  }
+Json ToJson(const etcdserverpb::Member& member) {
+  Json json = Json::object();
+  Set(&json, "ID", member.id());
+  Set(&json, "name", member.name());
+  SetStrings(&json, "peerURLs", member.peerurls());
+  SetStrings(&json, "clientURLs", member.clienturls());
+  Set(&json, "isLearner", member.islearner());
   return json;
+}
+
+// Any answer that ends in the member list.
+template <typename Response>
+Json WithMembers(const Response& response, Json json) {
+  for (const auto& member : response.members()) json["members"].push_back(ToJson(member));
+  return json;
+}
+
+template <typename Response>
+Json WithMembers(const Response& response) {
+  return WithMembers(response, WithHeader(response));
+}
+
+Json ToJson(const etcdserverpb::HashKVResponse& response) {
+  Json json = WithHeader(response);
+  Set(&json, "hash", response.hash());
+  Set(&json, "compact_revision", response.compact_revision());
+  return json;
+}
+
+Json ToJson(const SnapshotSummary& snapshot) {
+  uint32_t hash = 0;
+  for (const char c : snapshot.digest.substr(0, 4)) hash = hash << 8 | static_cast<uint8_t>(c);
+  return {{"hash", hash},
+          {"revision", snapshot.revision},
+          {"totalKey", snapshot.keys},
+          {"totalSize", snapshot.bytes},
+          {"records", snapshot.records},
+          {"clusterId", snapshot.cluster_id},
+          {"sha256", Hex(snapshot.digest)}};
 }
 
 Json ToJson(const etcdserverpb::StatusResponse& response) {
@@ -147,7 +174,7 @@ class JsonPrinter : public Printer {
     return Line(WithHeader(response));
   }
   std::string MemberList(const etcdserverpb::MemberListResponse& response) override {
-    return Line(ToJson(response));
+    return Line(WithMembers(response));
   }
 
   std::string Status(const std::vector<EndpointStatus>& endpoints) override {
@@ -177,6 +204,62 @@ class JsonPrinter : public Printer {
   std::string MoveLeader(const etcdserverpb::MoveLeaderResponse& response, uint64_t,
                          uint64_t) override {
     return Line(WithHeader(response));
+  }
+
+  std::string MemberAdd(const etcdserverpb::MemberAddResponse& response,
+                        const std::vector<std::string>& flags) override {
+    Json json = WithHeader(response);
+    json["member"] = ToJson(response.member());
+    json = WithMembers(response, std::move(json));
+    SetStrings(&json, "raftkvd_flags", flags);
+    return Line(json);
+  }
+  std::string MemberRemove(const etcdserverpb::MemberRemoveResponse& response, uint64_t) override {
+    return Line(WithMembers(response));
+  }
+  std::string MemberPromote(const etcdserverpb::MemberPromoteResponse& response,
+                            uint64_t) override {
+    return Line(WithMembers(response));
+  }
+  std::string MemberUpdate(const etcdserverpb::MemberUpdateResponse& response, uint64_t) override {
+    return Line(WithMembers(response));
+  }
+
+  std::string Alarms(const etcdserverpb::AlarmResponse& response) override {
+    Json json = WithHeader(response);
+    for (const auto& alarm : response.alarms()) {
+      Json item = Json::object();
+      Set(&item, "memberID", alarm.memberid());
+      Set(&item, "alarm", static_cast<int>(alarm.alarm()));
+      json["alarms"].push_back(std::move(item));
+    }
+    return Line(json);
+  }
+
+  std::string Defragment(const etcdserverpb::DefragmentResponse& response,
+                         const std::string& endpoint) override {
+    Json json = WithHeader(response);
+    json["Endpoint"] = endpoint;
+    return Line(json);
+  }
+
+  std::string HashKv(const std::vector<EndpointHash>& endpoints) override {
+    Json json = Json::array();
+    for (const auto& endpoint : endpoints) {
+      Json item = Json::object();
+      item["Endpoint"] = endpoint.endpoint;
+      item["HashKV"] = ToJson(endpoint.response);
+      item["HashKV"]["hash_revision"] = endpoint.revision;
+      json.push_back(std::move(item));
+    }
+    return Line(json);
+  }
+
+  std::string SnapshotSaved(const SnapshotSummary& snapshot, const std::string&) override {
+    return Line(ToJson(snapshot));
+  }
+  std::string SnapshotStatus(const SnapshotSummary& snapshot) override {
+    return Line(ToJson(snapshot));
   }
 };
 

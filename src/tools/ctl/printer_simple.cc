@@ -80,7 +80,62 @@ class SimplePrinter : public Printer {
     return "Leadership transferred from " + IdText(from) + " to " + IdText(to) + "\n";
   }
 
+  std::string MemberAdd(const etcdserverpb::MemberAddResponse& response,
+                        const std::vector<std::string>& flags) override {
+    return MemberLine(response, response.member().id(), "added to") +
+           "\nStart it, with an empty data directory:\n  raftkvd \\\n    " +
+           Join(flags, " \\\n    ") + "\n";
+  }
+  std::string MemberRemove(const etcdserverpb::MemberRemoveResponse& response,
+                           uint64_t id) override {
+    return MemberLine(response, id, "removed from");
+  }
+  std::string MemberPromote(const etcdserverpb::MemberPromoteResponse& response,
+                            uint64_t id) override {
+    return MemberLine(response, id, "promoted in");
+  }
+  std::string MemberUpdate(const etcdserverpb::MemberUpdateResponse& response,
+                           uint64_t id) override {
+    return MemberLine(response, id, "updated in");
+  }
+
+  std::string Alarms(const etcdserverpb::AlarmResponse& response) override {
+    std::string out;
+    for (const auto& alarm : response.alarms()) {
+      out += "memberID:" + IdText(alarm.memberid()) +
+             " alarm:" + etcdserverpb::AlarmType_Name(alarm.alarm()) + "\n";
+    }
+    return out;
+  }
+
+  std::string Defragment(const etcdserverpb::DefragmentResponse&,
+                         const std::string& endpoint) override {
+    return "Finished defragmenting member[" + endpoint + "]\n";
+  }
+
+  std::string HashKv(const std::vector<EndpointHash>& endpoints) override {
+    std::string out;
+    for (const auto& endpoint : endpoints) {
+      out += endpoint.endpoint + ", " + std::to_string(endpoint.response.hash()) + ", " +
+             std::to_string(endpoint.revision) + "\n";
+    }
+    return out;
+  }
+
+  std::string SnapshotSaved(const SnapshotSummary&, const std::string& path) override {
+    return "Snapshot saved at " + path + "\n";
+  }
+  std::string SnapshotStatus(const SnapshotSummary& snapshot) override {
+    return Join(SnapshotCells(snapshot), ", ") + "\n";
+  }
+
  private:
+  template <typename Response>
+  static std::string MemberLine(const Response& response, uint64_t id, const char* what) {
+    return "Member " + IdText(id) + " " + what + " cluster " +
+           IdText(response.header().cluster_id()) + "\n";
+  }
+
   std::string Bytes(const std::string& bytes) const {
     return options_.hex ? HexEscape(bytes) : bytes;
   }
@@ -136,6 +191,12 @@ std::vector<std::string> StatusCells(const EndpointStatus& status) {
           std::to_string(r.raftindex()),
           std::to_string(r.raftappliedindex()),
           JoinRepeated(r.errors())};
+}
+
+std::vector<std::string> SnapshotCells(const SnapshotSummary& snapshot) {
+  return {Hex(snapshot.digest.substr(0, 4)), std::to_string(snapshot.revision),
+          std::to_string(snapshot.keys),     HumanBytes(snapshot.bytes),
+          std::to_string(snapshot.records),  IdText(snapshot.cluster_id)};
 }
 
 std::string DurationText(uint64_t microseconds) {

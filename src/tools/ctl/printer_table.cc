@@ -91,6 +91,46 @@ class TablePrinter : public Printer {
                          uint64_t to) override {
     return simple_->MoveLeader(response, from, to);
   }
+  std::string MemberAdd(const etcdserverpb::MemberAddResponse& response,
+                        const std::vector<std::string>& flags) override {
+    return simple_->MemberAdd(response, flags);
+  }
+  std::string MemberRemove(const etcdserverpb::MemberRemoveResponse& response,
+                           uint64_t id) override {
+    return simple_->MemberRemove(response, id);
+  }
+  std::string MemberPromote(const etcdserverpb::MemberPromoteResponse& response,
+                            uint64_t id) override {
+    return simple_->MemberPromote(response, id);
+  }
+  std::string MemberUpdate(const etcdserverpb::MemberUpdateResponse& response,
+                           uint64_t id) override {
+    return simple_->MemberUpdate(response, id);
+  }
+  std::string Alarms(const etcdserverpb::AlarmResponse& response) override {
+    return simple_->Alarms(response);
+  }
+  std::string Defragment(const etcdserverpb::DefragmentResponse& response,
+                         const std::string& endpoint) override {
+    return simple_->Defragment(response, endpoint);
+  }
+  std::string SnapshotSaved(const SnapshotSummary& snapshot, const std::string& path) override {
+    return simple_->SnapshotSaved(snapshot, path);
+  }
+
+  std::string HashKv(const std::vector<EndpointHash>& endpoints) override {
+    std::vector<Row> rows;
+    for (const auto& endpoint : endpoints) {
+      rows.push_back({endpoint.endpoint, std::to_string(endpoint.response.hash()),
+                      std::to_string(endpoint.revision)});
+    }
+    return Table({"ENDPOINT", "HASH", "HASH REVISION"}, rows);
+  }
+
+  std::string SnapshotStatus(const SnapshotSummary& snapshot) override {
+    return Table({"HASH", "REVISION", "TOTAL KEYS", "TOTAL SIZE", "RECORDS", "CLUSTER"},
+                 {SnapshotCells(snapshot)});
+  }
 
  private:
   const std::unique_ptr<Printer> simple_;

@@ -6,7 +6,9 @@ namespace raftkv::tools::ctl {
 namespace {
 
 constexpr std::string_view kAppliedOnce = "raftkv: the write was applied once";
+constexpr std::string_view kNotForLearners = "etcdserver: rpc not supported for learner";
 constexpr std::string_view kTooManySessions = "raftkv: too many sessions";
+constexpr std::string_view kUnhealthyCluster = "etcdserver: unhealthy cluster";
 
 // Errors that follow from the request and the replicated state alone.
 bool IsFinal(grpc::StatusCode code) {
@@ -26,7 +28,11 @@ bool IsFinal(grpc::StatusCode code) {
 }
 
 // Errors a server gives before it proposes anything.
-bool DidNothing(grpc::StatusCode code) { return code == grpc::StatusCode::RESOURCE_EXHAUSTED; }
+bool DidNothing(grpc::StatusCode code, std::string_view message) {
+  return code == grpc::StatusCode::RESOURCE_EXHAUSTED ||
+         (code == grpc::StatusCode::UNAVAILABLE &&
+          (message == kUnhealthyCluster || message == kNotForLearners));
+}
 
 }  // namespace
 
@@ -50,8 +56,8 @@ Verdict RetryPolicy::OnStatus(grpc::StatusCode code, std::string_view message) {
   const bool worth_retrying =
       code == grpc::StatusCode::UNAVAILABLE || code == grpc::StatusCode::DEADLINE_EXCEEDED;
   if (kind_ == CallKind::kRead) return worth_retrying ? Verdict::kRetry : Verdict::kFailed;
-  if (!DidNothing(code)) may_have_taken_effect_ = true;
-  if (kind_ == CallKind::kOnce) return OnDeadline();
+  if (!DidNothing(code, message)) may_have_taken_effect_ = true;
+  if (kind_ == CallKind::kOnce || kind_ == CallKind::kChange) return OnDeadline();
   if (worth_retrying || may_have_taken_effect_) return Verdict::kRetry;
   return Verdict::kFailed;
 }

@@ -11,10 +11,11 @@
 namespace raftkv::tools::ctl {
 
 enum class CallKind {
-  kRead,   // changes nothing: may be sent anywhere, any number of times
-  kWrite,  // carries a session: the servers apply it once however often it is sent
-  kOnce,   // changes something and has no session: sent once, never again
-  kProbe,  // asks one endpoint how it is: what it says now, or that it says nothing
+  kRead,    // changes nothing: may be sent anywhere, any number of times
+  kWrite,   // carries a session: the servers apply it once however often it is sent
+  kOnce,    // changes something and has no session: sent once, never again
+  kChange,  // as kOnce, but any endpoint will do: the next one if one can't be reached
+  kProbe,   // asks one endpoint how it is: what it says now, or that it says nothing
 };
 
 enum class Verdict {
@@ -40,7 +41,8 @@ class RetryPolicy {
   // may come after another try was. Sent again with its session it is safe. Errors that come from
   // looking at the request or from applying it are final: the same request gets the same answer.
   // "Too many requests" says that this try did nothing, which settles the call only if no earlier
-  // try may have done something. Any other error is taken as doubt.
+  // try may have done something; so does a member change that is refused because the cluster is not
+  // healthy enough for it. Any other error is taken as doubt.
   Verdict OnStatus(grpc::StatusCode code, std::string_view message = {});
 
   // The servers have no room for another session: the write goes without one, and only once.

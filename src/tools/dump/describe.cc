@@ -1,5 +1,8 @@
 #include "tools/dump/describe.h"
 
+#include <set>
+
+#include "common/membership_codec.h"
 #include "rpc.pb.h"
 #include "store/command.h"
 #include "tools/support/text.h"
@@ -71,6 +74,19 @@ Json Describe(const etcdserverpb::Member& member, const DescribeOptions&) {
   return json;
 }
 
+Json Describe(const etcdserverpb::AlarmRequest& alarm, const DescribeOptions&) {
+  return {{"op", "alarm"},
+          {"action", etcdserverpb::AlarmRequest::AlarmAction_Name(alarm.action())},
+          {"alarm", etcdserverpb::AlarmType_Name(alarm.alarm())},
+          {"member", IdText(alarm.memberid())}};
+}
+
+Json IdsJson(const std::set<NodeId>& ids) {
+  Json json = Json::array();
+  for (const NodeId id : ids) json.push_back(IdText(id.value()));
+  return json;
+}
+
 template <typename Request>
 StatusOr<Json> ParseAndDescribe(std::string_view body, const DescribeOptions& options) {
   RAFTKV_ASSIGN_OR_RETURN(const Request request, Parse<Request>(body));
@@ -87,6 +103,8 @@ StatusOr<Json> DescribeBody(const store::Command& command, const DescribeOptions
       return ParseAndDescribe<etcdserverpb::TxnRequest>(command.body, options);
     case store::CommandType::kCompact:
       return ParseAndDescribe<etcdserverpb::CompactionRequest>(command.body, options);
+    case store::CommandType::kAlarm:
+      return ParseAndDescribe<etcdserverpb::AlarmRequest>(command.body, options);
     case store::CommandType::kMemberAttributes:
       return ParseAndDescribe<etcdserverpb::Member>(command.body, options);
   }
@@ -114,6 +132,10 @@ std::string OpText(const Json& op) {
            " else " + OpsText(op["failure"]);
   }
   if (name == "compact") return out + " to revision " + op["revision"].dump();
+  if (name == "alarm") {
+    return out + " " + op["alarm"].get<std::string>() + " of member " +
+           op["member"].get<std::string>() + ": " + op["action"].get<std::string>();
+  }
   if (name == "member-attributes") {
     out += " of " + op["member"].get<std::string>() + ": name " +
            EscapeText(op["name"].get_ref<const std::string&>()) + ", clients";
@@ -159,6 +181,42 @@ StatusOr<Json> DescribeCommand(std::string_view payload, const DescribeOptions& 
     json["sequence"] = command.session.sequence;
   }
   return json;
+}
+
+Json MembershipJson(const Membership& membership) {
+  Json members = Json::array();
+  for (const auto& [id, info] : membership.info) {
+    Json member{{"id", IdText(id.value())}, {"peer_urls", info.peer_urls}};
+    if (info.promote) member["promote"] = true;
+    members.push_back(std::move(member));
+  }
+  return {{"voters", IdsJson(membership.voters)},
+          {"outgoing", IdsJson(membership.outgoing)},
+          {"learners", IdsJson(membership.learners)},
+          {"members", std::move(members)},
+          {"removed", IdsJson(membership.removed)}};
+}
+
+StatusOr<Json> DescribeConfig(std::string_view payload) {
+  RAFTKV_ASSIGN_OR_RETURN(const Membership membership, DecodeMembership(payload));
+  return MembershipJson(membership);
+}
+
+std::string ConfigText(const Json& config) {
+  std::string out;
+  for (const char* set : {"voters", "outgoing", "learners", "removed"}) {
+    if (config[set].empty()) continue;
+    out += (out.empty() ? "" : ", ") + std::string(set);
+    for (const Json& id : config[set]) out += " " + id.get<std::string>();
+  }
+  for (const Json& member : config["members"]) {
+    out += "; " + member["id"].get<std::string>() + " at";
+    for (const Json& url : member["peer_urls"]) {
+      out += " " + EscapeText(url.get_ref<const std::string&>());
+    }
+    if (member.contains("promote")) out += " (to be promoted)";
+  }
+  return out;
 }
 
 std::string CommandText(const Json& command) {

@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "common/membership.h"
 #include "common/status.h"
 #include "common/types.h"
 #include "tools/dump/report.h"
@@ -20,7 +21,13 @@ std::string_view EntryKindName(EntryKind kind);
 // payload does not decode.
 StatusOr<Json> DescribeCommand(std::string_view payload, const DescribeOptions& options);
 
+// A configuration: who votes, who listens, where they are reached, who was removed.
+Json MembershipJson(const Membership& membership);
+// The payload of a configuration entry. kInvalidArgument when it does not decode.
+StatusOr<Json> DescribeConfig(std::string_view payload);
+
 // The same in words, one line, from the JSON.
+std::string ConfigText(const Json& config);
 std::string CommandText(const Json& command);
 
 }  // namespace raftkv::tools::dump

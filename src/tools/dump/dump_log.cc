@@ -29,6 +29,8 @@ class LogDumper {
     StatusOr<Json> command = Json();
     if (entry.kind == EntryKind::kCommand) {
       command = DescribeCommand(entry.payload, {options_.values});
+    } else if (entry.kind == EntryKind::kConfig) {
+      command = DescribeConfig(entry.payload);
     }
     if (!command.ok()) {
       // The checksum is right: these are the bytes that were written.
@@ -60,7 +62,10 @@ class LogDumper {
                              Number(entry.term.value()) + " " +
                              std::string(EntryKindName(entry.kind)) + ", " + Number(record.bytes) +
                              " bytes, crc ok";
-          if (!command.is_null()) line += ": " + CommandText(command);
+          if (!command.is_null()) {
+            const bool config = entry.kind == EntryKind::kConfig;
+            line += ": " + (config ? ConfigText(command) : CommandText(command));
+          }
           return line;
         },
         [&] {
@@ -71,7 +76,9 @@ class LogDumper {
                     {"record_bytes", record.bytes},
                     {"payload_bytes", entry.payload.size()},
                     {"crc", "ok"}};
-          if (!command.is_null()) json["command"] = command;
+          if (!command.is_null()) {
+            json[entry.kind == EntryKind::kConfig ? "config" : "command"] = command;
+          }
           return json;
         });
   }

@@ -1,9 +1,11 @@
 #include "tools/dump/dump_meta.h"
 
 #include <optional>
-#include <set>
 
+#include "rpc.pb.h"
+#include "store/cluster_state.h"
 #include "store/mvcc.h"
+#include "tools/dump/describe.h"
 #include "tools/dump/log_reader.h"
 #include "tools/dump/state_reader.h"
 #include "tools/support/text.h"
@@ -19,13 +21,9 @@ struct Meta {
   LogBounds bounds;
   std::optional<Term> last_term;
   StatusOr<store::AppliedRecord> applied = Status(Code::kNotFound, "nothing was flushed");
+  // What the applied state knows of the cluster, as of the applied record.
+  StatusOr<store::ClusterState> cluster = Status(Code::kNotFound, "not read");
 };
-
-Json IdsJson(const std::set<NodeId>& ids) {
-  Json json = Json::array();
-  for (const NodeId id : ids) json.push_back(IdText(id.value()));
-  return json;
-}
 
 Json PositionJson(const LogPosition& position) {
   return {{"index", position.index.value()}, {"term", position.term.value()}};
@@ -38,13 +36,6 @@ Json HardStateJson(const StatusOr<HardState>& state) {
           {"commit", state->commit.value()}};
 }
 
-Json MembershipJson(const StatusOr<raft::Membership>& membership) {
-  if (!membership.ok()) return nullptr;
-  return {{"voters", IdsJson(membership->voters)},
-          {"outgoing", IdsJson(membership->outgoing)},
-          {"learners", IdsJson(membership->learners)}};
-}
-
 Json AppliedJson(const StatusOr<store::AppliedRecord>& applied) {
   if (!applied.ok()) return nullptr;
   return {{"index", applied->position.index.value()},
@@ -53,13 +44,29 @@ Json AppliedJson(const StatusOr<store::AppliedRecord>& applied) {
           {"compact_revision", applied->compact_revision},
           {"compacted_to", applied->compacted_to},
           {"time_ms", applied->time_ms},
-          {"sessions", applied->sessions}};
+          {"sessions", applied->sessions},
+          {"bumped_to", applied->bumped_to}};
+}
+
+Json AlarmsJson(const StatusOr<store::ClusterState>& cluster) {
+  if (!cluster.ok()) return nullptr;
+  Json json = Json::array();
+  for (const store::Alarm& alarm : cluster->alarms) {
+    const auto type = static_cast<etcdserverpb::AlarmType>(alarm.type);
+    json.push_back(
+        {{"member", IdText(alarm.member.value())}, {"alarm", etcdserverpb::AlarmType_Name(type)}});
+  }
+  return json;
 }
 
 Json FamiliesJson(store::Engine* engine) {
   Json json = Json::array();
-  const std::pair<const char*, rocksdb::ColumnFamilyHandle*> families[] = {
-      {"raft_meta", engine->raft_meta()}, {"raft_log", engine->raft_log()}, {"kv", engine->kv()}};
+  // The applied state's family has the name of the snapshot it came from, where it came from one.
+  const store::FamilyHandle kv = engine->kv();
+  const std::pair<std::string, rocksdb::ColumnFamilyHandle*> families[] = {
+      {"raft_meta", engine->raft_meta()},
+      {"raft_log", engine->raft_log()},
+      {kv->GetName(), kv.get()}};
   for (const auto& [name, handle] : families) {
     json.push_back(
         {{"name", name},
@@ -102,9 +109,14 @@ Json ToJson(const NodeDirectory& directory, const Meta& meta) {
           {"node_id", IdText(meta.identity.node.value())},
           {"node_name", meta.identity.node_name},
           {"hard_state", HardStateJson(meta.log.hard_state)},
-          {"membership", MembershipJson(meta.log.membership)},
+          {"membership",
+           meta.log.membership.ok() ? MembershipJson(*meta.log.membership) : Json(nullptr)},
           {"log", std::move(log)},
           {"applied", AppliedJson(meta.applied)},
+          {"configuration", meta.cluster.ok() && meta.cluster->configuration
+                                ? MembershipJson(*meta.cluster->configuration)
+                                : Json(nullptr)},
+          {"alarms", AlarmsJson(meta.cluster)},
           {"column_families", FamiliesJson(directory.engine())},
           {"wal", WalJson(directory.scan())}};
 }
@@ -201,12 +213,14 @@ Status DumpMeta(const NodeDirectory& directory, const MetaOptions& options, Repo
         }));
   }
   meta.applied = ReadApplied(engine);
+  meta.cluster = store::ReadClusterState(engine->db(), engine->kv());
   const Json json = ToJson(directory, meta);
   report->Record([&] { return ToText(json); }, [&] { return json; });
 
   ReportUnlessOk(meta.log.hard_state.status(), "the hard state", report);
   ReportUnlessOk(meta.log.membership.status(), "the membership", report);
   ReportUnlessOk(meta.log.before_first.status(), "the record of where the log starts", report);
+  ReportUnlessOk(meta.cluster.status(), "the applied configuration and alarms", report);
   CheckTogether(meta, report);
   RAFTKV_RETURN_IF_ERROR(CheckAppliedTerm(engine, meta, report));
   if (options.verify) {

@@ -34,7 +34,7 @@ std::optional<Index> KeyOf(const rocksdb::Iterator& it) {
 LogMeta ReadLogMeta(store::Engine* engine) {
   LogMeta meta;
   meta.hard_state = ReadMeta(engine, wal::kHardStateKey, wal::DecodeHardState);
-  meta.membership = ReadMeta(engine, wal::kMembershipKey, wal::DecodeMembership);
+  meta.membership = ReadMeta(engine, wal::kMembershipKey, wal::DecodeMembershipRecord);
   meta.before_first = ReadMeta(engine, wal::kLogStartKey, wal::DecodeLogStart);
   return meta;
 }

@@ -8,9 +8,9 @@
 
 #include <rocksdb/iterator.h>
 
+#include "common/membership.h"
 #include "common/status.h"
 #include "common/types.h"
-#include "raft/membership.h"
 #include "store/engine.h"
 #include "wal/entry_codec.h"
 
@@ -19,7 +19,7 @@ namespace raftkv::tools::dump {
 // The records of raft_meta, each with why it could not be read.
 struct LogMeta {
   StatusOr<HardState> hard_state = Status(Code::kNotFound, "no hard state");
-  StatusOr<raft::Membership> membership = Status(Code::kNotFound, "no membership");
+  StatusOr<Membership> membership = Status(Code::kNotFound, "no membership");
   StatusOr<LogPosition> before_first = Status(Code::kNotFound, "no log start");
 };
 LogMeta ReadLogMeta(store::Engine* engine);

@@ -9,7 +9,7 @@ namespace raftkv::tools::dump {
 StatusOr<store::AppliedRecord> ReadApplied(store::Engine* engine) {
   std::string record;
   const rocksdb::Status status =
-      engine->db()->Get(rocksdb::ReadOptions(), engine->kv(), store::AppliedKey(), &record);
+      engine->db()->Get(rocksdb::ReadOptions(), engine->kv().get(), store::AppliedKey(), &record);
   RAFTKV_RETURN_IF_ERROR(store::FromRocksDb(status, "reading the applied record"));
   return store::DecodeAppliedRecord(record);
 }
@@ -20,7 +20,8 @@ Status ForEachKey(store::Engine* engine, const std::string& prefix, int64_t revi
   rocksdb::ReadOptions options;
   options.total_order_seek = true;
   options.fill_cache = false;
-  const std::unique_ptr<rocksdb::Iterator> it(engine->db()->NewIterator(options, engine->kv()));
+  const std::unique_ptr<rocksdb::Iterator> it(
+      engine->db()->NewIterator(options, engine->kv().get()));
   const std::string start = store::DataKeysStartingWith(prefix);
   // Versions of one key stand together, newest first: the first one at or below the revision is the
   // key's state, and the rest are history.

@@ -1,0 +1,35 @@
+// Backups: saving one from a running node, looking at the file, and making directories out of it.
+// Every function prints and returns the exit code (commands.h).
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "tools/ctl/client.h"
+#include "tools/ctl/commands.h"
+
+namespace raftkv::tools::ctl {
+
+// Streams a snapshot from the first endpoint that gives one into `path`, which is replaced in one
+// step, and only by a snapshot that was checked as a whole and is on disk.
+int RunSnapshotSave(Client* client, const Output& output, const std::string& path);
+
+// Checks all of the file, and says what is in it.
+int RunSnapshotStatus(const Output& output, const std::string& path);
+
+// What a node of the new cluster is to be: raftkvd's flags of these names.
+struct RestoreFlags {
+  std::string path;
+  std::string name = "default";
+  std::string data_dir;         // empty: <name>.raftkv
+  std::string initial_cluster;  // empty: this node alone
+  std::string initial_cluster_token = "raftkv-cluster";
+  std::string initial_advertise_peer_urls = "http://127.0.0.1:2380";
+  int64_t bump_revision = 0;
+  bool mark_compacted = true;
+};
+
+// Makes the data directory of one node of a new cluster; every node restores the same file.
+int RunSnapshotRestore(const Output& output, const RestoreFlags& flags);
+
+}  // namespace raftkv::tools::ctl
