@@ -53,6 +53,41 @@ def prefix_end(prefix):
     return head[:-1] + bytes([head[-1] + 1]) if head else b"\0"
 
 
+def varint_field(number, value):
+    """A varint field of a message, for what the stubs are too old to know."""
+    out = bytearray([number << 3])
+    while value >= 0x80:
+        out.append(value & 0x7f | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def _varint(data, at):
+    value, shift = 0, 0
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7f) << shift
+        shift += 7
+        if byte < 0x80:
+            return value, at
+
+
+def parse_varints(data):
+    """The varint fields of a message by number; nested messages and strings are passed over."""
+    fields, at = {}, 0
+    while at < len(data):
+        tag, at = _varint(data, at)
+        value, at = _varint(data, at)
+        if tag & 7 == 2:
+            at += value
+        else:
+            assert tag & 7 == 0, f"wire type {tag & 7}"
+            fields[tag >> 3] = value
+    return fields
+
+
 class Client:
     """Calls one node. Every call raises RpcFailed on an error."""
 
@@ -126,6 +161,23 @@ class Client:
 
     def members(self):
         return self.call(self._cluster.MemberList, rpc.MemberListRequest())
+
+    def member_add(self, peer_url, learner=False):
+        # The stubs are older than learners: field 2 (isLearner) goes in by hand.
+        request = rpc.MemberAddRequest(peerURLs=[peer_url]).SerializeToString()
+        request += varint_field(2, 1) if learner else b""
+        raw = self.raw("/etcdserverpb.Cluster/MemberAdd", request)
+        return rpc.MemberAddResponse.FromString(raw)
+
+    def member_remove(self, member_id):
+        return self.call(self._cluster.MemberRemove, rpc.MemberRemoveRequest(ID=member_id))
+
+    def hash_kv(self, revision=0, timeout_s=30):
+        """(hash, compact revision) of this node's own state at `revision`."""
+        request = varint_field(1, revision)
+        raw = self.raw("/etcdserverpb.Maintenance/HashKV", request, timeout_s)
+        fields = parse_varints(raw)
+        return fields.get(2, 0), fields.get(3, 0)
 
     def raw(self, path, request, timeout_s=None):
         """A unary call of any method, bytes in and bytes out."""

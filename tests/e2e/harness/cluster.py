@@ -59,6 +59,7 @@ class Node:
         self.paused = False
         # How this node sees the peers: itself directly, the others perhaps through a proxy.
         self.peer_view = {}
+        self.own_flags = {}  # by name, beside those of the cluster
         self._client = None
 
     def __repr__(self):
@@ -85,6 +86,10 @@ class Node:
         return self.process is not None and self.process.poll() is None
 
     @property
+    def peer_url(self):
+        return f"http://127.0.0.1:{self.peer_port}"
+
+    @property
     def db_dir(self):
         return self.data_dir / "db"
 
@@ -108,6 +113,7 @@ class Node:
             "election-timeout": c.election_ms,
         }
         flags.update(c.extra_flags)
+        flags.update(self.own_flags)
         if ETCD:
             for ours in ("listen-http-urls", "advertise-http-urls", "memtable-bytes"):
                 flags.pop(ours, None)
@@ -248,6 +254,21 @@ class Cluster:
             live_clusters.remove(self)
         if not keep_data:
             shutil.rmtree(self.dir, ignore_errors=True)
+
+    # Growing and shrinking (not through proxies).
+
+    def prepare_node(self, name):
+        """A node that is not a member yet, and is not started: add it, then start() it."""
+        node = Node(self, name)
+        node.peer_view = {n.name: n.peer_port for n in [*self.nodes, node]}
+        node.own_flags["initial-cluster-state"] = "existing"
+        self.nodes.append(node)
+        return node
+
+    def forget_node(self, node):
+        """Ends a node that is not a member any more, and takes it off the list."""
+        node.kill()
+        self.nodes.remove(node)
 
     # Whole-cluster steps.
 

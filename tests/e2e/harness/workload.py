@@ -75,6 +75,13 @@ class Workload:
         for client in self._clients.values():
             client.close()
 
+    def use_nodes(self, nodes):
+        """From now on these are the nodes to call: the cluster has others than before."""
+        for node in nodes:
+            if node not in self._clients:
+                self._clients[node] = Client(node.address, self.timeout_s)
+        self.nodes = list(nodes)
+
     @property
     def acked(self):
         """Calls acknowledged so far; grows while the cluster serves."""
