@@ -323,10 +323,8 @@ def test_other_methods_answer_unimplemented(client):
             rpc.LeaseGrantRequest(TTL=5), timeout=5),
         "auth": lambda: rpc.AuthStub(client.channel).AuthEnable(
             rpc.AuthEnableRequest(), timeout=5),
-        "member add": lambda: rpc.ClusterStub(client.channel).MemberAdd(
-            rpc.MemberAddRequest(peerURLs=["http://127.0.0.1:1"]), timeout=5),
-        "snapshot": lambda: list(rpc.MaintenanceStub(client.channel).Snapshot(
-            rpc.SnapshotRequest(), timeout=5)),
+        "downgrade": lambda: client.channel.unary_unary(
+            "/etcdserverpb.Maintenance/Downgrade")(b"", timeout=5),
         "no such": lambda: client.channel.unary_unary("/no.such/Method")(b"", timeout=5),
     }
     for name, call in calls.items():
