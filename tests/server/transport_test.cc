@@ -167,6 +167,18 @@ TEST(Transport, ReconnectsAfterThePeerRestarted) {
   EXPECT_TRUE(arrived);
 }
 
+// The peer's consent comes on a thread of gRPC's own, some time after the first message is heard, and
+// is only to be seen in what the transport does.
+template <typename Condition>
+bool Eventually(const Condition& holds) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (!holds()) {
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    std::this_thread::yield();
+  }
+  return true;
+}
+
 TEST(Transport, ForwardIsRefusedWithoutAConnection) {
   Receiver b(kCluster);
   ASSERT_TRUE(b.up());
@@ -175,12 +187,7 @@ TEST(Transport, ForwardIsRefusedWithoutAConnection) {
   EXPECT_FALSE(a.Forward(kB, {"x"}));
   a.Send(Beat(1));
   ASSERT_TRUE(b.inbox.WaitFor(1));
-  bool sent = false;
-  for (int i = 0; i < 1000 && !sent; ++i) {
-    sent = a.Forward(kB, {"one", "two"});
-    if (!sent) std::this_thread::yield();
-  }
-  ASSERT_TRUE(sent);
+  ASSERT_TRUE(Eventually([&] { return a.Forward(kB, {"one", "two"}); }));
   ASSERT_TRUE(b.inbox.WaitFor(2));
   EXPECT_EQ(b.inbox.frames()[1].forward().payloads_size(), 2);
 }
@@ -234,12 +241,7 @@ TEST(Transport, AMemberIsFollowedToItsNewAddressAndAnUnchangedOneKeepsItsStream)
   ASSERT_TRUE(before.up() && after.up());
   Transport a(kCluster, kA, Members(before.port()));
   ASSERT_TRUE(SendUntilHeard(&a, Beat(1)[0], &before.inbox, 1));
-  // The peer's consent comes on a thread of gRPC's own, some time after the first message is heard.
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-  while (!a.Links()[0].connected && std::chrono::steady_clock::now() < deadline) {
-    std::this_thread::yield();
-  }
-  ASSERT_TRUE(a.Links()[0].connected);
+  ASSERT_TRUE(Eventually([&] { return a.Links()[0].connected; }));
   // No URL of its own: the one of --initial-cluster, where it is connected.
   Membership same;
   same.voters = {kA, kB};
