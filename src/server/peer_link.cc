@@ -22,19 +22,17 @@ PeerLink::PeerLink(PeerLinkOptions options) : options_(std::move(options)) {
   }
 }
 
-// One attempt at a stream. gRPC calls back on its own threads; the stream keeps itself alive until
-// OnDone.
-class PeerLink::Stream : public grpc::ClientBidiReactor<peer::v1::FrameBatch, peer::v1::Accepted>,
-                         public std::enable_shared_from_this<PeerLink::Stream> {
+// One attempt at a stream. gRPC calls back on its own threads, never during or after OnDone; they
+// use plain pointers, so that neither the stream (whose context holds the channel) nor the link is
+// ever destroyed by them.
+class PeerLink::Stream : public grpc::ClientBidiReactor<peer::v1::FrameBatch, peer::v1::Accepted> {
  public:
-  Stream(std::shared_ptr<PeerLink> link, peer::v1::Peer::Stub* stub)
-      : link_(std::move(link)), stub_(stub) {
+  Stream(PeerLink* link, peer::v1::Peer::Stub* stub) : link_(link), stub_(stub) {
     const PeerLinkOptions& options = link_->options_;
     AddPeerMetadata(&context_, options.cluster, options.self, options.id, options.advertise_url);
   }
 
   void Start() {
-    keep_alive_ = shared_from_this();
     stub_->async()->Stream(&context_, this);
     // Writes are started by other threads than the callbacks': without a hold gRPC could declare
     // the call done in between.
@@ -65,19 +63,20 @@ class PeerLink::Stream : public grpc::ClientBidiReactor<peer::v1::FrameBatch, pe
     StartRead(&accepted_);
   }
 
-  void OnDone(const grpc::Status& status) override {
-    link_->OnEnded(status);
-    auto self = std::move(keep_alive_);
-  }
+  void OnDone(const grpc::Status& status) override { link_->OnEnded(status); }
 
  private:
-  const std::shared_ptr<PeerLink> link_;
+  PeerLink* const link_;
   peer::v1::Peer::Stub* const stub_;  // the link's
   grpc::ClientContext context_;
   peer::v1::Accepted accepted_;
   std::atomic<bool> released_{false};
-  std::shared_ptr<Stream> keep_alive_;
 };
+
+PeerLink::~PeerLink() {
+  Cancel();
+  WaitUntilEnded();
+}
 
 bool PeerLink::Send(peer::v1::FrameBatch* batch, bool need_stream) {
   const size_t bytes = batch->ByteSizeLong();
@@ -97,7 +96,7 @@ bool PeerLink::Send(peer::v1::FrameBatch* batch, bool need_stream) {
       for (auto& frame : *batch->mutable_frames()) waiting_.add_frames()->Swap(&frame);
     }
     waiting_bytes_ += bytes;
-    stream = StartWriteIfIdle();
+    if (StartWriteIfIdle()) stream = stream_;
   }
   if (stream) stream->Write(&in_flight_);
   return true;
@@ -107,39 +106,40 @@ void PeerLink::OpenStreamIfDue() {
   const auto now = std::chrono::steady_clock::now();
   if (stream_ || now < next_attempt_) return;
   next_attempt_ = now + kReconnectPause;
-  stream_ = std::make_shared<Stream>(shared_from_this(), stubs_[current_].get());
+  stream_ = std::make_shared<Stream>(this, stubs_[current_].get());
+  last_stream_.reset();
   writing_ = false;
   connected_ = false;
   broken_ = false;
   stream_->Start();
 }
 
-// in_flight_ is then owned by gRPC until OnWritten.
-std::shared_ptr<PeerLink::Stream> PeerLink::StartWriteIfIdle() {
-  if (!stream_ || broken_ || writing_ || waiting_.frames_size() == 0) return nullptr;
+// If true, the caller writes in_flight_, which is then gRPC's until OnWritten.
+bool PeerLink::StartWriteIfIdle() {
+  if (!stream_ || broken_ || writing_ || waiting_.frames_size() == 0) return false;
   writing_ = true;
   in_flight_.Clear();
   in_flight_.Swap(&waiting_);
   waiting_bytes_ = 0;
-  return stream_;
+  return true;
 }
 
 void PeerLink::OnWritten(bool ok) {
-  std::shared_ptr<Stream> stream;
-  std::shared_ptr<Stream> ended;
+  Stream* stream = nullptr;
+  Stream* ended = nullptr;
   {
     std::lock_guard lock(mutex_);
     writing_ = false;
     if (!ok) broken_ = true;
     if (broken_) {
       connected_ = false;
-      ended = stream_;
-    } else {
-      stream = StartWriteIfIdle();
+      ended = stream_.get();
+    } else if (StartWriteIfIdle()) {
+      stream = stream_.get();
     }
   }
-  if (stream) stream->Write(&in_flight_);
-  if (ended) ended->Release();
+  if (stream != nullptr) stream->Write(&in_flight_);
+  if (ended != nullptr) ended->Release();
 }
 
 void PeerLink::OnAccepted() {
@@ -150,42 +150,45 @@ void PeerLink::OnAccepted() {
 }
 
 void PeerLink::OnBroken() {
-  std::shared_ptr<Stream> ended;
+  Stream* ended = nullptr;
   {
     std::lock_guard lock(mutex_);
     broken_ = true;
     connected_ = false;
     // A write that is under way, or about to be started by another thread, fails and ends the
     // stream in OnWritten; ending it here could pull the call from under that write.
-    if (!writing_) ended = stream_;
+    if (!writing_) ended = stream_.get();
   }
-  if (ended) ended->Release();
+  if (ended != nullptr) ended->Release();
 }
 
 void PeerLink::OnEnded(const grpc::Status& status) {
-  std::string removed;
+  bool removed = false;
   {
     std::lock_guard lock(mutex_);
-    if (!stopped_ && !reported_down_) {
-      reported_down_ = true;
-      spdlog::warn("peer connection lost peer={} address={} reason=\"{}\"", options_.name,
-                   options_.urls[current_].HostPort(), status.error_message());
-    }
-    if (status.error_code() == grpc::StatusCode::FAILED_PRECONDITION || IsRemovedStatus(status)) {
-      next_attempt_ = std::chrono::steady_clock::now() + kRefusedPause;
-    }
-    if (!stopped_ && IsRemovedStatus(status)) removed = status.error_message();
-    // Another address of the same peer may be reachable.
-    current_ = (current_ + 1) % options_.urls.size();
-    stream_.reset();
-    connected_ = false;
-    writing_ = false;
-    // What waited was meant for a peer that was there; by the next stream it is out of date.
-    waiting_.Clear();
-    waiting_bytes_ = 0;
-    ended_.notify_all();
+    removed = !stopped_ && IsRemovedStatus(status);
   }
-  if (!removed.empty()) options_.on_removed(removed);
+  // Before the link counts as ended: then it may be destroyed.
+  if (removed) options_.on_removed(status.error_message());
+
+  std::lock_guard lock(mutex_);
+  if (!stopped_ && !reported_down_) {
+    reported_down_ = true;
+    spdlog::warn("peer connection lost peer={} address={} reason=\"{}\"", options_.name,
+                 options_.urls[current_].HostPort(), status.error_message());
+  }
+  if (status.error_code() == grpc::StatusCode::FAILED_PRECONDITION || IsRemovedStatus(status)) {
+    next_attempt_ = std::chrono::steady_clock::now() + kRefusedPause;
+  }
+  // Another address of the same peer may be reachable.
+  current_ = (current_ + 1) % options_.urls.size();
+  last_stream_ = std::move(stream_);
+  connected_ = false;
+  writing_ = false;
+  // What waited was meant for a peer that was there; by the next stream it is out of date.
+  waiting_.Clear();
+  waiting_bytes_ = 0;
+  ended_.notify_all();
 }
 
 void PeerLink::Cancel() {

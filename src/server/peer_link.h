@@ -31,10 +31,16 @@ struct PeerLinkOptions {
 };
 
 // Its state is guarded by its mutex, which is never held during I/O; the stream's callbacks come on
-// gRPC's threads and keep the link alive.
-class PeerLink : public std::enable_shared_from_this<PeerLink> {
+// gRPC's threads.
+class PeerLink {
  public:
   explicit PeerLink(PeerLinkOptions options);
+  // Cancels and waits. Not for gRPC's threads: gRPC 1.51 takes the queue that they serve down with
+  // the last channel that uses it, and a thread that does so itself aborts the process.
+  ~PeerLink();
+
+  PeerLink(const PeerLink&) = delete;
+  PeerLink& operator=(const PeerLink&) = delete;
 
   // Takes the frames of `batch`; false when they were dropped. With `need_stream`, refuses
   // unless a stream is open.
@@ -56,7 +62,7 @@ class PeerLink : public std::enable_shared_from_this<PeerLink> {
 
   // Both need mutex_.
   void OpenStreamIfDue();
-  std::shared_ptr<Stream> StartWriteIfIdle();
+  bool StartWriteIfIdle();
 
   void OnWritten(bool ok);
   void OnAccepted();
@@ -72,6 +78,7 @@ class PeerLink : public std::enable_shared_from_this<PeerLink> {
   size_t current_ = 0;  // URL
   bool stopped_ = false;
   std::shared_ptr<Stream> stream_;
+  std::shared_ptr<Stream> last_stream_;  // ended; kept for a thread of ours to destroy
   bool connected_ = false;  // the peer has accepted this stream
   bool broken_ = false;     // the peer ended it; no further write may start
   bool writing_ = false;
