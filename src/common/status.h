@@ -13,8 +13,9 @@ namespace raftkv {
 
 // The three fates of a write that did not succeed are kept apart on purpose:
 //   kNotLeader       nothing was proposed; try another node.
-//   kDropped         proposed, and another entry was committed in its place: definitely not applied.
-//   kOutcomeUnknown  proposed, and its fate was not learned in time: it may still be applied.
+//   kDropped         proposed, and another entry was committed in its place: definitely not
+//   applied. kOutcomeUnknown  proposed, and its fate was not learned in time: it may still be
+//   applied.
 enum class Code {
   kOk = 0,
   kInvalidArgument,

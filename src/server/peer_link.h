@@ -79,8 +79,8 @@ class PeerLink {
   bool stopped_ = false;
   std::shared_ptr<Stream> stream_;
   std::shared_ptr<Stream> last_stream_;  // ended; kept for a thread of ours to destroy
-  bool connected_ = false;  // the peer has accepted this stream
-  bool broken_ = false;     // the peer ended it; no further write may start
+  bool connected_ = false;               // the peer has accepted this stream
+  bool broken_ = false;                  // the peer ended it; no further write may start
   bool writing_ = false;
   bool reported_down_ = false;
   std::chrono::steady_clock::time_point next_attempt_;

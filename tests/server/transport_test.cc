@@ -167,8 +167,8 @@ TEST(Transport, ReconnectsAfterThePeerRestarted) {
   EXPECT_TRUE(arrived);
 }
 
-// The peer's consent comes on a thread of gRPC's own, some time after the first message is heard, and
-// is only to be seen in what the transport does.
+// The peer's consent comes on a thread of gRPC's own, some time after the first message is heard,
+// and is only to be seen in what the transport does.
 template <typename Condition>
 bool Eventually(const Condition& holds) {
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
