@@ -30,7 +30,7 @@ struct Membership {
   // A learner may also be in `outgoing`: it votes until the joint configuration is left.
   std::set<NodeId> learners;
   // By member; one without an entry (a directory of an older version) is reached at the address
-  // that --initial-cluster gives.
+  // that --initial-cluster gives. Removed members keep theirs, to be told that they were removed.
   std::map<NodeId, MemberInfo> info;
   // Members that were removed. Ids are never used again, so that a node that comes back can be told
   // that it was removed, whoever it asks.

@@ -23,7 +23,9 @@ Membership Succeeding(const Membership& now, Membership next) {
   for (const NodeId member : now.All()) {
     if (!next.Contains(member)) next.removed.insert(member);
   }
-  std::erase_if(next.info, [&](const auto& info) { return !next.Contains(info.first); });
+  std::erase_if(next.info, [&](const auto& info) {
+    return !next.Contains(info.first) && !next.removed.contains(info.first);
+  });
   return next;
 }
 

@@ -10,7 +10,7 @@ namespace raftkv::raft {
 namespace {
 
 const Options& Checked(const Options& options) {
-  RAFTKV_CHECK(!options.id.none(), "a node needs an id");
+  RAFTKV_CHECK(!options.id.none() && options.run != 0, "a node needs an id, and so does its run");
   RAFTKV_CHECK(options.heartbeat_ticks > 0 && options.election_ticks > options.heartbeat_ticks,
                "an election must take longer to time out than a heartbeat");
   RAFTKV_CHECK(options.append_entries_max > 0 && options.inflight_messages_max > 0 &&
@@ -65,6 +65,8 @@ Core::Core(const Options& options, const PersistentState& state, const LogReader
       submitted_hard_state_(state.hard_state),
       durable_hard_state_(state.hard_state),
       log_(state, &log, options.cache_bytes_max),
+      acknowledged_(state.acknowledged, log_.last_position()),
+      submitted_owed_(acknowledged_.owed()),
       follower_reads_(rng_.Next(), options.election_ticks),
       reported_role_{role_, term(), leader_} {
   ResetElectionTimer();
@@ -132,7 +134,7 @@ bool Core::StepTerm(const Message& message) {
 void Core::AnswerOlderTerm(const Message& message) {
   if (IsFromLeader(message.body)) {
     // A rejection of nothing: no leader, of whatever term, takes anything but the term from it.
-    AppendResponse rejection;
+    AppendResponse rejection{.run = options_.run};
     rejection.rejected = true;
     Send(message.from, rejection);
   } else if (const auto* request = std::get_if<VoteRequest>(&message.body)) {
@@ -181,8 +183,9 @@ void Core::OnApplied(Index index) {
 bool Core::HasOutput() const {
   return !send_.empty() || !promises_.empty() || replicate_ || WantsReadRound() ||
          follower_reads_.HasRequest() || !HardStateIsSubmitted() || log_.HasWrite() ||
-         log_.HasInstall() || log_.HasApply(options_.apply_bytes_max) || !reads_.empty() ||
-         !failed_reads_.empty() || !dropped_.empty() || !snapshots_wanted_.empty() ||
+         submitted_owed_ != acknowledged_.owed() || log_.HasInstall() ||
+         log_.HasApply(options_.apply_bytes_max) || !reads_.empty() || !failed_reads_.empty() ||
+         !dropped_.empty() || !snapshots_wanted_.empty() ||
          reported_config_ != log_.configs().version() ||
          reported_role_ != RoleChange{role_, term(), leader_};
 }
@@ -216,7 +219,8 @@ Output Core::TakeOutput() {
 }
 
 std::optional<AppendTask> Core::TakeAppendTask() {
-  const bool must_write = !HardStateIsSubmitted() || log_.HasWrite();
+  const bool must_write =
+      !HardStateIsSubmitted() || log_.HasWrite() || submitted_owed_ != acknowledged_.owed();
   if (!must_write && promises_.empty()) return std::nullopt;
   AppendTask task;
   task.seq = ++last_seq_;
@@ -226,6 +230,8 @@ std::optional<AppendTask> Core::TakeAppendTask() {
     task.hard_state = submitted_hard_state_ = now;
     hard_state_writes_.push_back({task.seq, now});
   }
+  task.last = log_.last_position();
+  task.owed = submitted_owed_ = acknowledged_.owed();
   if (log_.WritesInstall()) task.install = installing_;
   if (log_.WritesCut()) task.cut = LogStart{log_.before_first(), log_.configs().base()};
   log_.TakeWrite(task.seq, &task.truncate_from, &task.entries);
@@ -282,7 +288,10 @@ void Core::Follow(NodeId leader) {
 // in a term could elect a second leader.
 void Core::BecomeFollower(Term new_term, NodeId leader) {
   LeaveRole();
-  if (new_term > term()) hard_state_ = {new_term, NodeId(), Index()};
+  if (new_term > term()) {
+    hard_state_ = {new_term, NodeId(), Index()};
+    agreed_ = Index();
+  }
   role_ = Role::kFollower;
   leader_ = leader;
   ResetElectionTimer();

@@ -20,6 +20,7 @@
 #include "common/rng.h"
 #include "common/status.h"
 #include "common/types.h"
+#include "raft/acknowledged.h"
 #include "raft/log_reader.h"
 #include "raft/message.h"
 #include "raft/persistent_state.h"
@@ -35,6 +36,8 @@ std::string_view RoleName(Role role);
 
 struct Options {
   NodeId id;
+  // Grows from start to start of the node; not 0. Leaders tell by it that a follower was restarted.
+  uint64_t run = 1;
   // In ticks. An election times out after a random number of ticks in
   // [election_ticks, 2 * election_ticks). election_ticks must exceed heartbeat_ticks.
   uint32_t election_ticks = 10;
@@ -82,6 +85,11 @@ struct AppendTask {
   // afterwards, whenever that suits.
   std::optional<LogStart> cut;
   Index truncate_from;  // none: nothing to remove
+  // What this node acknowledged and does not have any more; none: all that it acknowledged is in
+  // its log, as of this task. To be remembered outside the log, like a hard state, before the
+  // messages leave.
+  AckBounds owed;
+  LogPosition last;  // of the log after this task
   std::vector<Entry> entries;
   // Messages that state a promise: they may leave only when this task, and so all before it, is on
   // disk. They ride here so that no caller can get it wrong.
@@ -220,6 +228,8 @@ class Core {
   Index first_index() const { return log_.first(); }
   Index last_index() const { return log_.last(); }
   Index durable_index() const { return log_.durable(); }
+  // Whether the log lacks entries that this node acknowledged before it was started.
+  const Acknowledged& acknowledged() const { return acknowledged_; }
   NodeId transfer_target() const { return transfer_target_; }
   // The configuration in force: that of the last configuration entry in the log, committed or not.
   const Membership& membership() const { return log_.configs().current(); }
@@ -316,6 +326,11 @@ class Core {
   AppendSeq last_seq_ = 0;
   AppendSeq durable_seq_ = 0;
   RaftLog log_;
+  Acknowledged acknowledged_;
+  AckBounds submitted_owed_;
+  // Up to here the log is known to equal that of the term's leader: it has been compared since this
+  // node was started.
+  Index agreed_;
   std::optional<SnapshotMeta> installing_;
 
   Role role_ = Role::kFollower;

@@ -26,8 +26,10 @@ void Core::TickElection() {
 
 // Only voters do; but while it is not known that the configuration in force is committed, those of
 // the one before are needed still: who has the entry that takes its own vote away may be the only
-// one whose log is good enough to win (thesis 4.2.2).
+// one whose log is good enough to win (thesis 4.2.2). Nor does a node that lost entries: with its
+// own vote it would make up a majority that has not got them.
 bool Core::MayCampaign() const {
+  if (acknowledged_.lost()) return false;
   const ConfigHistory& configs = log_.configs();
   for (auto config = configs.entries().rbegin(); config != configs.entries().rend(); ++config) {
     if (config->membership.IsVoter(id())) return true;
@@ -54,6 +56,7 @@ void Core::StartPreVote() {
 void Core::StartElection(bool leadership_transfer) {
   LeaveRole();
   hard_state_ = {term() + 1, id(), Index()};
+  agreed_ = Index();
   role_ = Role::kCandidate;
   leader_ = NodeId();
   ResetElectionTimer();
@@ -75,10 +78,8 @@ void Core::RequestVotes(bool pre_vote, bool leadership_transfer) {
 }
 
 void Core::Handle(NodeId from, Term request_term, VoteRequest& request) {
-  const LogPosition last = log_.last_position();
   // Paper 5.4.1: only a log that holds all that is committed may win.
-  const bool up_to_date = request.last.term > last.term ||
-                          (request.last.term == last.term && request.last.index >= last.index);
+  const bool up_to_date = !IsBehind(request.last, acknowledged_.VoteFloor(log_.last_position()));
   // A request of a later term than ours is a pre-vote: any other has raised our term.
   const bool free_to_vote =
       request_term > term() || vote() == from || (vote().none() && leader_.none());

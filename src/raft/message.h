@@ -35,6 +35,7 @@ struct AppendRequest {
   LogPosition previous;
   Index commit;
   std::vector<Entry> entries;
+  LogPosition counted;  // see Heartbeat
 };
 
 // `match` is the last index known to be on the follower's disk and equal to the leader's log. A
@@ -45,17 +46,21 @@ struct AppendResponse {
   Index match;
   Index rejected_previous;  // of a rejection: the request's previous.index, to drop stale ones
   LogPosition hint;
+  uint64_t run = 0;  // Options::run of the follower
 };
 
 // Keeps a leader in office and confirms reads. `commit` is already capped at what the follower is
-// known to hold.
+// known to hold. `counted` is the last position that the leader has ever counted this follower for,
+// in its term: one that finds less in its log has lost it (src/raft/acknowledged.h).
 struct Heartbeat {
   Index commit;
   uint64_t read_round = 0;  // echoed; a quorum of echoes confirms the reads of this round (6.4)
+  LogPosition counted;
 };
 
 struct HeartbeatResponse {
   uint64_t read_round = 0;
+  uint64_t run = 0;  // Options::run of the follower
 };
 
 // The leader tells a caught-up follower to campaign at once (thesis 3.10).

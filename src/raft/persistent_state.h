@@ -5,6 +5,7 @@
 
 #include "common/membership.h"
 #include "common/types.h"
+#include "raft/acknowledged.h"
 #include "raft/term_run.h"
 
 namespace raftkv::raft {
@@ -27,6 +28,7 @@ struct PersistentState {
   LogPosition before_first;    // the entry just before `first`, cut off by a snapshot; 0 if none
   std::vector<TermRun> terms;  // of entries first..last
   LogPosition applied;         // the state machine's position
+  AckBounds acknowledged;      // what is known of it from outside the log
 };
 
 }  // namespace raftkv::raft

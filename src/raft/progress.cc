@@ -50,10 +50,23 @@ void Progress::OnSent(Index last, uint64_t bytes, Index commit) {
   }
 }
 
-bool Progress::OnAccepted(Index match) {
+// It may have lost what it stored, or not: its answers to what is sent next will tell. A snapshot
+// that is on its way to it is not given up.
+bool Progress::OnHeard(uint64_t run) {
+  if (run < run_) return false;
+  if (run > run_ && run_ != 0) {
+    if (state_ != State::kSnapshot) BecomeProbe(match_ + 1);
+    match_ = Index();
+  }
+  run_ = run;
+  return true;
+}
+
+bool Progress::OnAccepted(Index match, Term term) {
   if (match < match_) return false;
   const bool advanced = match > match_;
   match_ = match;
+  if (match > counted_.index) counted_ = {match, term};
   next_ = std::max(next_, match + 1);
   while (!inflight_.empty() && inflight_.front().last <= match) {
     inflight_bytes_ -= inflight_.front().bytes;
@@ -118,6 +131,7 @@ void Progress::BecomeProbe(Index next) {
 
 void Progress::CheckInvariants(Index last) const {
   RAFTKV_CHECK(match_ < next_, "next is not after match");
+  RAFTKV_CHECK(match_ <= counted_.index, "stored, but not counted");
   RAFTKV_CHECK(next_ <= last + 1, "next is beyond the leader's log");
   RAFTKV_CHECK(state_ == State::kReplicate || inflight_.empty(), "in flight while not replicating");
   uint64_t bytes = 0;

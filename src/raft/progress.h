@@ -43,8 +43,13 @@ class Progress {
   // `commit`, was sent.
   void OnSent(Index last, uint64_t bytes, Index commit);
 
-  // The follower stored everything up to `match`. True if that was news, or ended probing.
-  bool OnAccepted(Index match);
+  // An answer came from the run `run` (Options::run) of the follower. False if that run has ended:
+  // nothing in it counts any more. From the first answer of a later run on, what the one before
+  // stored is not taken for granted; `counted` remembers it.
+  bool OnHeard(uint64_t run);
+  // The follower stored everything up to `match`, an entry of `term`. True if that was news, or
+  // ended probing.
+  bool OnAccepted(Index match, Term term);
   // The follower does not have the entry `previous`; `retry` is the best guess for the next one to
   // send. False for an answer to something older than what is known: nothing changes.
   bool OnRejected(Index previous, Index retry);
@@ -61,6 +66,9 @@ class Progress {
   // their answers) may have been lost: a probe may be sent again, or an append becomes due, whose
   // rejection would tell. True if so.
   bool OnHeartbeatResponse(Index last);
+
+  // The highest position that any run of the follower has stored in this term.
+  LogPosition counted() const { return counted_; }
 
   // Heard from since the last quorum check (thesis 6.2).
   bool recently_active = false;
@@ -83,6 +91,8 @@ class Progress {
   State state_ = State::kProbe;
   Index match_;
   Index next_;
+  LogPosition counted_;
+  uint64_t run_ = 0;  // the latest heard of
   bool probe_sent_ = false;
   bool snapshot_failed_ = false;  // while kSnapshot
   bool check_for_loss_ = false;

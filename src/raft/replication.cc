@@ -38,7 +38,8 @@ void Core::TickLeader() {
 
 void Core::BroadcastHeartbeat() {
   for (const auto& [peer, progress] : peers_) {
-    Send(peer, Heartbeat{std::min(progress.match(), log_.commit()), leader_reads_.round()});
+    Send(peer, Heartbeat{std::min(progress.match(), log_.commit()), leader_reads_.round(),
+                         progress.counted()});
   }
 }
 
@@ -76,7 +77,7 @@ bool Core::SendAppend(NodeId to, Progress& progress, bool with_entries) {
     snapshots_wanted_.push_back(to);
     return false;
   }
-  AppendRequest request{{previous, *previous_term}, log_.commit(), {}};
+  AppendRequest request{{previous, *previous_term}, log_.commit(), {}, progress.counted()};
   uint64_t bytes = 0;
   if (with_entries) {
     log_.Read(progress.next(), log_.last(), options_.append_bytes_max, options_.append_entries_max,
@@ -92,6 +93,7 @@ void Core::Handle(NodeId from, Term, AppendResponse& response) {
   const auto peer = peers_.find(from);
   if (peer == peers_.end()) return;
   Progress& progress = peer->second;
+  if (!progress.OnHeard(response.run)) return;
   progress.recently_active = true;
   if (response.rejected) {
     const LogPosition agree = log_.LastAtOrBelow(response.hint.index, response.hint.term);
@@ -102,7 +104,9 @@ void Core::Handle(NodeId from, Term, AppendResponse& response) {
   if (response.match > log_.last()) return;
   // An old answer is no sign that the follower can do without the snapshot.
   if (progress.state() == Progress::State::kSnapshot && response.match + 1 < log_.first()) return;
-  if (!progress.OnAccepted(response.match)) return;
+  // What lies before our log's start is committed, and so no news.
+  const Term match_term = log_.TermAt(response.match).value_or(Term());
+  if (!progress.OnAccepted(response.match, match_term)) return;
   replicate_ = true;
   AdvanceCommit();
   if (from == transfer_target_) ContinueTransfer();
@@ -112,6 +116,7 @@ void Core::Handle(NodeId from, Term, HeartbeatResponse& response) {
   const auto peer = peers_.find(from);
   if (peer == peers_.end()) return;
   Progress& progress = peer->second;
+  if (!progress.OnHeard(response.run)) return;
   progress.recently_active = true;
   if (progress.OnHeartbeatResponse(log_.last())) replicate_ = true;
   if (response.read_round <= leader_reads_.round()) {
@@ -143,8 +148,9 @@ void Core::AdvanceCommit() {
 
 void Core::Handle(NodeId from, Term, AppendRequest& request) {
   Follow(from);
+  acknowledged_.OnLeaderSays(term(), request.counted, log_.last_position());
   const std::span<Entry> entries = SkipCommitted(request);
-  AppendResponse response;
+  AppendResponse response{.run = options_.run};
   if (!log_.Contains(request.previous)) {
     response.rejected = true;
     response.rejected_previous = request.previous.index;
@@ -156,6 +162,8 @@ void Core::Handle(NodeId from, Term, AppendRequest& request) {
   // neither committed by this message nor acknowledged.
   response.match = request.previous.index + entries.size();
   RememberOverwritten(log_.Merge(entries));
+  agreed_ = std::max(agreed_, response.match);
+  acknowledged_.OnLogChange(log_.last_position());
   CommitTo(std::min(request.commit, response.match));
   Promise(from, response, response.match);
 }
@@ -209,9 +217,11 @@ bool Core::WillNeverCommit(LogPosition position) const {
 
 void Core::Handle(NodeId from, Term, Heartbeat& heartbeat) {
   Follow(from);
-  // The leader sends no more than we have acknowledged, so that the entries are there and equal.
-  CommitTo(heartbeat.commit);
-  Send(from, HeartbeatResponse{heartbeat.read_round});
+  acknowledged_.OnLeaderSays(term(), heartbeat.counted, log_.last_position());
+  // The leader sends no more than we have acknowledged, but, until it notices that we were started
+  // anew, counts what we acknowledged before, which may be lost.
+  CommitTo(std::min(heartbeat.commit, agreed_));
+  Send(from, HeartbeatResponse{heartbeat.read_round, options_.run});
 }
 
 }  // namespace raftkv::raft

@@ -16,7 +16,7 @@ void Core::OnSnapshotSent(NodeId to, Index last) {
 void Core::Handle(NodeId from, Term, InstallSnapshot& install) {
   Follow(from);
   const SnapshotMeta& snapshot = install.snapshot;
-  AppendResponse response;
+  AppendResponse response{.run = options_.run};
   if (installing_ || snapshot.last.index <= log_.commit()) {
     // Nothing new, or no room for it yet. The leader has all that is committed here (Leader
     // Completeness, paper 5.4.3), so that it may as well go on from there.
@@ -28,9 +28,11 @@ void Core::Handle(NodeId from, Term, InstallSnapshot& install) {
   } else {
     const std::vector<Entry> removed = log_.Install(snapshot.last, snapshot.membership);
     installing_ = snapshot;
+    acknowledged_.OnLogChange(log_.last_position());
     SettleBySnapshot(snapshot.last, removed);
     response.match = snapshot.last.index;
   }
+  agreed_ = std::max(agreed_, response.match);
   Promise(from, response, response.match);
 }
 

@@ -15,7 +15,7 @@ constexpr InflightLimits kLimits{.messages_max = 3, .bytes_max = 1000};
 Progress Replicating(uint64_t match) {
   Progress progress(Index(match + 1));
   progress.OnSent(Index(match), 0, Index());
-  EXPECT_TRUE(progress.OnAccepted(Index(match)));
+  EXPECT_TRUE(progress.OnAccepted(Index(match), Term(1)));
   EXPECT_EQ(progress.state(), State::kReplicate);
   return progress;
 }
@@ -28,7 +28,7 @@ TEST(ProgressTest, ProbesWithOneAppendAtATime) {
   EXPECT_EQ(progress.next(), Index(5));  // a probe is not counted on
   EXPECT_EQ(progress.inflight_messages(), 0u);
 
-  EXPECT_TRUE(progress.OnAccepted(Index(7)));
+  EXPECT_TRUE(progress.OnAccepted(Index(7), Term(1)));
   EXPECT_EQ(progress.state(), State::kReplicate);
   EXPECT_EQ(progress.match(), Index(7));
   EXPECT_EQ(progress.next(), Index(8));
@@ -44,7 +44,7 @@ TEST(ProgressTest, PipelinesUpToTheMessageLimit) {
   EXPECT_EQ(progress.next(), Index(8));
 
   // An answer frees what it covers, and all before it.
-  EXPECT_TRUE(progress.OnAccepted(Index(6)));
+  EXPECT_TRUE(progress.OnAccepted(Index(6), Term(1)));
   EXPECT_EQ(progress.inflight_messages(), 1u);
   EXPECT_EQ(progress.inflight_bytes(), 10u);
   EXPECT_TRUE(progress.CanSend(kLimits));
@@ -54,7 +54,7 @@ TEST(ProgressTest, PipelinesUpToTheByteLimit) {
   Progress progress = Replicating(4);
   progress.OnSent(Index(5), 1000, Index());
   EXPECT_FALSE(progress.CanSend(kLimits));
-  EXPECT_TRUE(progress.OnAccepted(Index(5)));
+  EXPECT_TRUE(progress.OnAccepted(Index(5), Term(1)));
   EXPECT_TRUE(progress.CanSend(kLimits));
 }
 
@@ -93,8 +93,8 @@ TEST(ProgressTest, ARejectionNeverGoesBelowMatch) {
 
 TEST(ProgressTest, AnOldAcceptanceIsNoNews) {
   Progress progress = Replicating(4);
-  EXPECT_FALSE(progress.OnAccepted(Index(4)));
-  EXPECT_FALSE(progress.OnAccepted(Index(2)));
+  EXPECT_FALSE(progress.OnAccepted(Index(4), Term(1)));
+  EXPECT_FALSE(progress.OnAccepted(Index(2), Term(1)));
   EXPECT_EQ(progress.match(), Index(4));
 }
 
@@ -123,7 +123,7 @@ TEST(ProgressTest, LooksForLossOnceARegularHeartbeat) {
   EXPECT_FALSE(progress.OnHeartbeatResponse(Index(6)));
 
   // With nothing outstanding there is nothing to look for.
-  EXPECT_TRUE(progress.OnAccepted(Index(6)));
+  EXPECT_TRUE(progress.OnAccepted(Index(6), Term(1)));
   progress.OnHeartbeatTick();
   EXPECT_FALSE(progress.OnHeartbeatResponse(Index(6)));
 }
@@ -146,9 +146,44 @@ TEST(ProgressTest, CutOffSendsNothing) {
   EXPECT_FALSE(progress.OnHeartbeatResponse(Index(9)));
   EXPECT_FALSE(progress.OnRejected(Index(4), Index(2)));
   // Once it is known to hold more it goes on from there.
-  EXPECT_TRUE(progress.OnAccepted(Index(8)));
+  EXPECT_TRUE(progress.OnAccepted(Index(8), Term(1)));
   EXPECT_EQ(progress.state(), State::kReplicate);
   EXPECT_EQ(progress.next(), Index(9));
+}
+
+TEST(ProgressTest, ADeliveredSnapshotIsProbedBehind) {
+  Progress progress(Index(5));
+  EXPECT_FALSE(progress.OnSnapshotSent(Index(40))) << "none was asked for";
+  progress.OnCutOff();
+  EXPECT_TRUE(progress.OnSnapshotSent(Index(40)));
+  EXPECT_EQ(progress.state(), State::kProbe);
+  EXPECT_EQ(progress.next(), Index(41));
+  EXPECT_EQ(progress.match(), Index()) << "only the follower itself says what it holds";
+  EXPECT_TRUE(progress.CanSend(kLimits));
+  EXPECT_FALSE(progress.OnSnapshotSent(Index(50))) << "answered once";
+}
+
+TEST(ProgressTest, ASnapshotThatIsOvertakenGoesOnBehindWhatIsKnown) {
+  Progress progress = Replicating(60);
+  progress.OnCutOff();
+  EXPECT_TRUE(progress.OnSnapshotSent(Index(40)));
+  EXPECT_EQ(progress.next(), Index(61));
+}
+
+TEST(ProgressTest, ASnapshotThatFailedIsAskedForAgainOnceTheFollowerIsHeard) {
+  Progress progress(Index(5));
+  progress.OnCutOff();
+  EXPECT_FALSE(progress.OnSnapshotSent(Index()));
+  EXPECT_EQ(progress.state(), State::kSnapshot);
+  EXPECT_FALSE(progress.CanSend(kLimits));
+  EXPECT_FALSE(progress.OnHeartbeatResponse(Index(9))) << "of before";
+  progress.OnHeartbeatTick();
+  EXPECT_TRUE(progress.OnHeartbeatResponse(Index(9)));
+  EXPECT_EQ(progress.state(), State::kProbe);
+  EXPECT_EQ(progress.next(), Index(5)) << "the probe finds again that it is cut off";
+  progress.OnCutOff();
+  progress.OnHeartbeatTick();
+  EXPECT_FALSE(progress.OnHeartbeatResponse(Index(9))) << "the failure counted once";
 }
 
 // Whatever answers come, however late, the invariants hold and match only grows.
@@ -167,7 +202,7 @@ TEST(ProgressTest, AnyOrderOfAnswersIsConsistent) {
           }
           break;
         case 1:
-          progress.OnAccepted(Index(rng.Below(21)));
+          progress.OnAccepted(Index(rng.Below(21)), Term(1));
           break;
         case 2:
           progress.OnRejected(Index(rng.Below(21)), Index(rng.Between(1, 21)));

@@ -300,6 +300,100 @@ TEST_F(RaftLogTest, TheCacheKeepsTheNewest) {
   log.CheckInvariants();
 }
 
+TEST_F(RaftLogTest, ACutForgetsWhatIsAppliedAndNoMore) {
+  RaftLog& log = Make({1, 1, 2, 2, 3}, {}, /*applied=*/3, /*commit=*/4);
+  EXPECT_FALSE(log.CutTo(Index(0)));
+  EXPECT_TRUE(log.CutTo(Index(5)));
+  EXPECT_EQ(log.first(), Index(4));
+  EXPECT_EQ(log.before_first(), Pos(3, 2));
+  EXPECT_EQ(log.TermAt(Index(3)), Term(2)) << "of the last one that was cut off";
+  EXPECT_EQ(log.TermAt(Index(2)), std::nullopt);
+  EXPECT_EQ(log.last_position(), Pos(5, 3));
+  EXPECT_TRUE(log.WritesCut());
+  log.CheckInvariants();
+  EXPECT_FALSE(log.CutTo(Index(3))) << "there is nothing left to cut";
+  Submit();
+  EXPECT_FALSE(log.WritesCut());
+  EXPECT_FALSE(log.HasWrite());
+}
+
+TEST_F(RaftLogTest, ALogThatIsCutToItsEndGoesOn) {
+  RaftLog& log = Make({1, 2}, {}, /*applied=*/2, /*commit=*/2);
+  EXPECT_TRUE(log.CutTo(Index(2)));
+  EXPECT_EQ(log.last_position(), Pos(2, 2));
+  EXPECT_EQ(log.TermAt(Index(3)), std::nullopt);
+  log.Append(At(3, 2));  // the term of the one that was cut off goes on
+  log.CheckInvariants();
+  EXPECT_EQ(log.last_position(), Pos(3, 2));
+  EXPECT_TRUE(log.Contains(Pos(2, 2)));
+  EXPECT_FALSE(log.Contains(Pos(2, 1)));
+}
+
+TEST_F(RaftLogTest, ACutFreesTheMemoryOfWhatItForgets) {
+  RaftLog& log = Make({});
+  for (uint64_t i = 1; i <= 4; ++i) log.Append(At(i, 1, 100));
+  Write();
+  log.CommitTo(Index(4));
+  log.TakeApply(kNoLimit);
+  log.OnApplied(Index(4));
+  const uint64_t all = log.cached_bytes();
+  EXPECT_TRUE(log.CutTo(Index(3)));
+  log.CheckInvariants();
+  EXPECT_EQ(log.cached_bytes(), all / 4);
+  EXPECT_FALSE(log.InMemory(Index(3)));
+  EXPECT_TRUE(log.InMemory(Index(4)));
+}
+
+TEST_F(RaftLogTest, ASnapshotTakesThePlaceOfTheWholeLog) {
+  RaftLog& log = Make({1, 1}, {}, /*applied=*/1, /*commit=*/1);
+  log.Append(At(3, 2));
+  Write();
+  log.Append(At(4, 2));
+  Membership members;
+  members.voters = {NodeId(1), NodeId(9)};
+  // What it returns is what somebody may wait for: not committed, and still in memory.
+  EXPECT_THAT(Positions(log.Install(Pos(10, 5), members)), ElementsAre(Pos(3, 2), Pos(4, 2)));
+  log.CheckInvariants();
+  EXPECT_EQ(log.first(), Index(11));
+  EXPECT_EQ(log.last_position(), Pos(10, 5));
+  EXPECT_EQ(log.commit(), Index(10));
+  EXPECT_EQ(log.configs().current(), members);
+  EXPECT_FALSE(log.Contains(Pos(3, 2)));
+  EXPECT_TRUE(log.WritesInstall());
+  EXPECT_TRUE(log.Installing());
+}
+
+TEST_F(RaftLogTest, ASnapshotIsHandedOutOnlyOnceItIsOnDiskAndEntriesOnlyAfterIt) {
+  RaftLog& log = Make({1, 1}, {}, /*applied=*/1, /*commit=*/1);
+  log.Append(At(3, 2));
+  Index truncate_from;
+  std::vector<Entry> entries;
+  log.TakeWrite(1, &truncate_from, &entries);  // on its way when the snapshot comes
+  log.Install(Pos(10, 5), {});
+  log.OnWritten(1);
+  EXPECT_EQ(log.durable(), Index(1)) << "that write vouches for nothing beyond what was committed";
+  EXPECT_FALSE(log.HasInstall());
+  log.Append(At(11, 5));
+  log.CommitTo(Index(11));
+  log.TakeWrite(2, &truncate_from, &entries);
+  EXPECT_TRUE(truncate_from.none());
+  EXPECT_THAT(Positions(entries), ElementsAre(Pos(11, 5)));
+  EXPECT_FALSE(log.HasInstall());
+  EXPECT_FALSE(log.HasApply(kNoLimit));
+  log.OnWritten(2);
+  log.CheckInvariants();
+  ASSERT_TRUE(log.HasInstall());
+  EXPECT_FALSE(log.HasApply(kNoLimit)) << "the state machine is not there yet";
+  log.TakeInstall();
+  EXPECT_FALSE(log.HasInstall());
+  EXPECT_THAT(Positions(log.TakeApply(kNoLimit)), ElementsAre(Pos(11, 5)));
+  EXPECT_TRUE(log.Installing());
+  log.OnApplied(Index(10));
+  EXPECT_FALSE(log.Installing());
+  log.OnApplied(Index(11));
+  log.CheckInvariants();
+}
+
 // Random merges, writes, commits and applies, against a plain map.
 TEST_F(RaftLogTest, BehavesLikeAMap) {
   Rng rng(3);
@@ -367,6 +461,13 @@ TEST_F(RaftLogDeathTest, ACommittedEntryIsNeverRemoved) {
 TEST_F(RaftLogDeathTest, CommitBeyondTheLogMeansThatEntriesWereLost) {
   RaftLog& log = Make({1, 1, 1});
   EXPECT_DEATH(log.CommitTo(Index(4)), "acknowledged entries were lost");
+}
+
+TEST_F(RaftLogDeathTest, ASnapshotOfWhatIsCommittedIsNotInstalled) {
+  Make({1, 1}, {}, /*applied=*/1, /*commit=*/2);
+  EXPECT_DEATH(log_->Install(Pos(2, 1), {}), "a snapshot of what is committed");
+  log_->Install(Pos(5, 1), {});
+  EXPECT_DEATH(log_->Install(Pos(6, 1), {}), "a second one at a time");
 }
 
 TEST_F(RaftLogDeathTest, ADamagedEntryStopsTheNode) {

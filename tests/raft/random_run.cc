@@ -21,16 +21,21 @@ void RunSummary::Add(const RunSummary& other) {
   dropped += other.dropped;
   reads_served += other.reads_served;
   crashes += other.crashes;
+  losses += other.losses;
   cuts += other.cuts;
   snapshots += other.snapshots;
   configs += other.configs;
   configs_overwritten += other.configs_overwritten;
 }
 
-RandomRun::RandomRun(uint64_t seed, size_t voters, size_t spares, bool trace)
+RandomRun::RandomRun(uint64_t seed, size_t voters, size_t spares, bool lossy, bool trace)
     : rng_(seed), trace_(trace) {
   ChooseWeather();
   if (spares == 0) weather_.config = 0;
+  if (lossy) {
+    weather_.lose = OneOf<uint64_t>(&rng_, {20, 80});
+    weather_.crash = std::max<uint64_t>(weather_.crash, 5);
+  }
   options_ = ChooseOptions();
   Membership membership;
   for (uint64_t id = 1; id <= voters; ++id) membership.voters.insert(NodeId(id));
@@ -88,6 +93,7 @@ RunSummary RandomRun::Run() {
   summary.dropped = checker_->dropped();
   summary.reads_served = checker_->reads_served();
   summary.crashes = crashes_;
+  summary.losses = losses_;
   summary.cuts = cuts_;
   summary.snapshots = checker_->installs();
   summary.configs = checker_->configs();
@@ -216,7 +222,24 @@ void RandomRun::CrashOrStart(SimNode& node) {
   flushed = Index(rng_.Between(flushed.value(), std::max(flushed, node.applied_index()).value()));
   node.Crash(keep);
   ++crashes_;
+  if (weather_.lose > 0 && rng_.Percent(weather_.lose)) LoseEntries(node);
   checker_->OnCrash(node);
+}
+
+// Of what was acknowledged but not flushed. Everybody else is whole, or the cluster could rightly
+// refuse to work on.
+void RandomRun::LoseEntries(SimNode& node) {
+  for (const auto& other : nodes_) {
+    if (other.get() == &node) continue;
+    if (!other->disk().IsWhole() || (other->up() && other->core().acknowledged().lost())) return;
+  }
+  const Index flushed = std::max(flushed_[node.id().value() - 1], node.disk().start().index);
+  const Index last(rng_.Between(flushed.value(), node.disk().last().value()));
+  if (last == node.disk().last()) return;
+  Trace("lose the log of " + std::to_string(node.id().value()) + " after " +
+        std::to_string(last.value()));
+  node.disk().Lose(last);
+  ++losses_;
 }
 
 void RandomRun::Start(SimNode& node) {

@@ -22,6 +22,7 @@ struct RunSummary {
   size_t dropped = 0;
   size_t reads_served = 0;
   size_t crashes = 0;
+  size_t losses = 0;
   size_t cuts = 0;
   size_t snapshots = 0;  // installed
   size_t configs = 0;    // committed
@@ -33,8 +34,9 @@ struct RunSummary {
 class RandomRun {
  public:
   // `spares`: so many nodes besides that are in no configuration at first; without them it never
-  // changes. `trace`: prints every event to stderr.
-  RandomRun(uint64_t seed, size_t voters, size_t spares, bool trace);
+  // changes. `lossy`: a crash may take away what was acknowledged, of one node at a time. `trace`:
+  // prints every event to stderr.
+  RandomRun(uint64_t seed, size_t voters, size_t spares, bool lossy, bool trace);
 
   // Throws SafetyViolation (and aborts on a failed check) if a promise is broken, or if the cluster
   // does not converge once the faults have stopped.
@@ -54,6 +56,7 @@ class RandomRun {
     uint64_t upheaval = 0;
     uint64_t cut = 0;
     uint64_t config = 0;
+    uint64_t lose = 0;  // crashes after which acknowledged entries are gone
   };
 
   void ChooseWeather();
@@ -77,6 +80,7 @@ class RandomRun {
   void Collect(SimNode& node);
   void SyncOne(SimNode& node);
   void ApplyOne(SimNode& node);
+  void LoseEntries(SimNode& node);
   void Start(SimNode& node);
   void Post(const SimNode& node, const std::vector<Message>& messages);
   void Deliver(Message message);
@@ -104,6 +108,7 @@ class RandomRun {
   uint64_t last_payload_ = 0;
   uint64_t last_snapshot_ = 0;
   size_t crashes_ = 0;
+  size_t losses_ = 0;
   size_t cuts_ = 0;
 };
 

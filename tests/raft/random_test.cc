@@ -31,7 +31,7 @@ void OnAbort(int) {
 }
 
 void RunMany(const std::string& test, size_t voters, uint64_t runs_default = 2000,
-             size_t spares = 0) {
+             size_t spares = 0, bool lossy = false) {
   std::signal(SIGABRT, OnAbort);
   const uint64_t first = FromEnvironment("RAFTKV_SEED", 1);
   const uint64_t runs = FromEnvironment("RAFTKV_RUNS", runs_default);
@@ -43,7 +43,7 @@ void RunMany(const std::string& test, size_t voters, uint64_t runs_default = 200
         " RAFTKV_RUNS=1 RAFTKV_TRACE=1 raft_random_test --gtest_filter=" + test + "\n";
     std::strncpy(current_run, replay.c_str(), sizeof(current_run) - 1);
     try {
-      summary.Add(RandomRun(seed, voters, spares, trace).Run());
+      summary.Add(RandomRun(seed, voters, spares, lossy, trace).Run());
     } catch (const SafetyViolation& violation) {
       FAIL() << violation.what() << "\n" << replay;
     }
@@ -51,9 +51,9 @@ void RunMany(const std::string& test, size_t voters, uint64_t runs_default = 200
   std::cout << runs << " runs from seed " << first << ": " << summary.leaders << " leaders, "
             << summary.proposed << " proposals, " << summary.committed << " committed, "
             << summary.dropped << " dropped, " << summary.reads_served << " reads, "
-            << summary.crashes << " crashes, " << summary.cuts << " cuts, " << summary.snapshots
-            << " snapshots installed, " << summary.configs << " configurations committed, "
-            << summary.configs_overwritten << " overwritten\n";
+            << summary.crashes << " crashes, " << summary.losses << " losses, " << summary.cuts
+            << " cuts, " << summary.snapshots << " snapshots installed, " << summary.configs
+            << " configurations committed, " << summary.configs_overwritten << " overwritten\n";
   if (runs < 100) return;
   // A test in which nothing happens proves nothing.
   EXPECT_GT(summary.leaders, 2 * runs);
@@ -62,6 +62,7 @@ void RunMany(const std::string& test, size_t voters, uint64_t runs_default = 200
   EXPECT_GT(summary.crashes, 5 * runs);
   EXPECT_GT(summary.cuts, 10 * runs);
   EXPECT_GE(summary.snapshots, voters > 1 ? runs / 10 : 0);
+  EXPECT_GE(summary.losses, lossy ? runs : 0);
   if (spares > 0) {
     EXPECT_GT(summary.configs, runs);
     EXPECT_GT(summary.configs_overwritten, runs / 20);
@@ -74,6 +75,12 @@ TEST(RandomTest, ThreeNodes) { RunMany("RandomTest.ThreeNodes", 3); }
 TEST(RandomTest, FourNodes) { RunMany("RandomTest.FourNodes", 4); }
 TEST(RandomTest, FiveNodes) { RunMany("RandomTest.FiveNodes", 5); }
 TEST(RandomTest, OneGrows) { RunMany("RandomTest.OneGrows", 1, 1000, 3); }
+TEST(RandomTest, ThreeNodesLoseEntries) {
+  RunMany("RandomTest.ThreeNodesLoseEntries", 3, 2000, 0, /*lossy=*/true);
+}
+TEST(RandomTest, FiveNodesLoseEntries) {
+  RunMany("RandomTest.FiveNodesLoseEntries", 5, 1000, 0, /*lossy=*/true);
+}
 TEST(RandomTest, ThreeChange) { RunMany("RandomTest.ThreeChange", 3, 2000, 3); }
 
 }  // namespace

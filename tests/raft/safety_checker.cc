@@ -188,7 +188,8 @@ void SafetyChecker::CheckStoredByQuorum(Index index) const {
   const Entry& entry = At(index).entry;
   const bool is_stored = IsQuorum(committed_under_, [&](NodeId id) {
     const SimDisk& disk = nodes_[id.value() - 1]->disk();
-    return disk.start().index > index || disk.TermAt(index) == entry.term;
+    return disk.start().index > index || disk.TermAt(index) == entry.term ||
+           disk.HasLost(entry.position());  // had it
   });
   if (is_stored) return;
   throw SafetyViolation("the committed entry " + Str(entry.position()) +

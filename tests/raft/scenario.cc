@@ -68,18 +68,18 @@ std::string Scenario::Run(const std::string& line) {
   static const std::map<std::string, Handler> kHandlers = {
       {"cluster", &Scenario::Cluster},   {"disk", &Scenario::Disk},
       {"start", &Scenario::Start},       {"crash", &Scenario::Crash},
-      {"tick", &Scenario::Tick},         {"campaign", &Scenario::Campaign},
-      {"propose", &Scenario::Propose},   {"read", &Scenario::Read},
-      {"transfer", &Scenario::Transfer}, {"sync", &Scenario::Sync},
-      {"report", &Scenario::Report},     {"apply", &Scenario::Apply},
-      {"deliver", &Scenario::Deliver},   {"drop", &Scenario::Drop},
-      {"copy", &Scenario::Copy},         {"cut", &Scenario::Cut},
-      {"heal", &Scenario::Heal},         {"settle", &Scenario::Settle},
-      {"net", &Scenario::Net},           {"status", &Scenario::Status},
-      {"log", &Scenario::Log},           {"disklog", &Scenario::DiskLog},
-      {"peers", &Scenario::Peers},       {"lead", &Scenario::Lead},
-      {"config", &Scenario::Config},     {"trim", &Scenario::Trim},
-      {"snapshot", &Scenario::Snapshot},
+      {"lose", &Scenario::Lose},         {"tick", &Scenario::Tick},
+      {"campaign", &Scenario::Campaign}, {"propose", &Scenario::Propose},
+      {"read", &Scenario::Read},         {"transfer", &Scenario::Transfer},
+      {"sync", &Scenario::Sync},         {"report", &Scenario::Report},
+      {"apply", &Scenario::Apply},       {"deliver", &Scenario::Deliver},
+      {"drop", &Scenario::Drop},         {"copy", &Scenario::Copy},
+      {"cut", &Scenario::Cut},           {"heal", &Scenario::Heal},
+      {"settle", &Scenario::Settle},     {"net", &Scenario::Net},
+      {"status", &Scenario::Status},     {"log", &Scenario::Log},
+      {"disklog", &Scenario::DiskLog},   {"peers", &Scenario::Peers},
+      {"lead", &Scenario::Lead},         {"config", &Scenario::Config},
+      {"trim", &Scenario::Trim},         {"snapshot", &Scenario::Snapshot},
   };
   out_.clear();
   std::vector<std::string> words = Split(line, ' ');
@@ -167,6 +167,12 @@ void Scenario::Start(const Args& args) {
 }
 
 void Scenario::Crash(const Args& args) { Node(args).Crash(args.Option("keep", 0)); }
+
+void Scenario::Lose(const Args& args) {
+  SimDisk& disk = Node(args).disk();
+  disk.Lose(Index(std::stoull(args.words[1])));
+  if (args.Has("forget")) disk.Forget();
+}
 
 void Scenario::Tick(const Args& args) {
   SimNode& node = Node(args);
@@ -437,6 +443,9 @@ void Scenario::PrintOutput(NodeId id, const Output& output) {
     if (task.cut) {
       line += " cut=" + Str(task.cut->before_first) + " " + ToString(task.cut->membership);
     }
+    if (task.owed != AckBounds{}) {
+      line += " owes=" + Str(task.owed.at_least) + ".." + Str(task.owed.at_most);
+    }
     if (!task.truncate_from.none()) line += " truncate=" + Str(task.truncate_from);
     if (!task.entries.empty()) line += " " + StrEntries(task.entries);
     Print(line);
@@ -470,7 +479,8 @@ void Scenario::Status(const Args& args) {
     Print(Str(id) + " " + std::string(RoleName(core.role())) + " term=" + Str(core.term()) +
           " vote=" + Str(core.vote()) + " leader=" + Str(core.leader()) +
           " commit=" + Str(core.commit()) + " applied=" + Str(core.applied()) +
-          " durable=" + Str(core.durable_index()) + " last=" + Str(core.log().last_position()));
+          " durable=" + Str(core.durable_index()) + " last=" + Str(core.log().last_position()) +
+          (core.acknowledged().lost() ? " lost" : ""));
   }
 }
 

@@ -1,5 +1,6 @@
 #include "raft/sim_disk.h"
 
+#include <algorithm>
 #include <string>
 
 #include "common/check.h"
@@ -18,6 +19,7 @@ void SimDisk::SetLog(const HardState& hard_state, LogPosition start,
   start_ = start;
   entries_.clear();
   unsynced_.clear();
+  acknowledged_ = {};
   Index index = start_.index;
   for (const Term term : terms) {
     ++index;
@@ -54,6 +56,12 @@ void SimDisk::Write(const AppendTask& task) {
     RAFTKV_CHECK(task.hard_state->commit <= last(), "a commit index beyond the log was written");
     hard_state_ = *task.hard_state;
   }
+  // As if so much could be acknowledged before the record beside the log is to be written again.
+  constexpr uint64_t kReserve = 100;
+  acknowledged_ = task.owed;
+  if (task.owed == AckBounds{}) {
+    acknowledged_ = {last_position(), {last() + kReserve, hard_state_.term}};
+  }
 }
 
 AppendTask SimDisk::SyncNext() {
@@ -66,6 +74,14 @@ AppendTask SimDisk::SyncNext() {
 void SimDisk::Crash(size_t keep) {
   for (; keep > 0 && !unsynced_.empty(); --keep) SyncNext();
   unsynced_.clear();
+}
+
+void SimDisk::Lose(Index last) {
+  RAFTKV_CHECK(unsynced_.empty() && last >= start_.index, "nothing to lose there");
+  for (auto it = entries_.upper_bound(last); it != entries_.end(); it = entries_.erase(it)) {
+    lost_.insert(it->second.position());
+  }
+  hard_state_.commit = std::min(hard_state_.commit, last);
 }
 
 PersistentState SimDisk::Load(Index applied) const {
@@ -86,6 +102,7 @@ PersistentState SimDisk::Load(Index applied) const {
   const std::optional<Term> term = TermAt(applied);
   RAFTKV_CHECK(term.has_value(), "an applied entry is not on disk");
   state.applied = {applied, *term};
+  state.acknowledged = acknowledged_;
   return state;
 }
 

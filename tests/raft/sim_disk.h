@@ -5,6 +5,7 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "raft/core.h"
@@ -28,6 +29,15 @@ class SimDisk : public LogReader {
   // Makes the first `keep` of the unsynced tasks durable and forgets the others.
   void Crash(size_t keep);
 
+  // Loses what was durable after `last`, at a time when nothing is unsynced. What was acknowledged
+  // is remembered beside the log (Load), as src/wal/fence.h does.
+  void Lose(Index last);
+  // Loses what is remembered beside the log.
+  void Forget() { acknowledged_ = {}; }
+  bool HasLost(LogPosition position) const { return lost_.contains(position); }
+  // Whether all that was acknowledged is there.
+  bool IsWhole() const { return !IsBehind(last_position(), acknowledged_.at_least); }
+
   // What a start finds, the state machine having been restored up to `applied`.
   PersistentState Load(Index applied) const;
 
@@ -35,6 +45,7 @@ class SimDisk : public LogReader {
 
   const HardState& hard_state() const { return hard_state_; }
   Index last() const { return entries_.empty() ? start_.index : entries_.rbegin()->first; }
+  LogPosition last_position() const { return {last(), *TermAt(last())}; }
   LogPosition start() const { return start_; }
   std::optional<Term> TermAt(Index index) const;
   const std::map<Index, Entry>& entries() const { return entries_; }
@@ -49,6 +60,8 @@ class SimDisk : public LogReader {
   HardState hard_state_;
   std::map<Index, Entry> entries_;
   std::deque<AppendTask> unsynced_;
+  AckBounds acknowledged_;
+  std::set<LogPosition> lost_;
 };
 
 }  // namespace raftkv::raft

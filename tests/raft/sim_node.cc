@@ -13,6 +13,7 @@ SimNode::SimNode(const Options& options, SimDisk disk)
 void SimNode::Start(Index applied, uint64_t seed) {
   applied_index_ = std::max(applied, disk_.start().index);
   synced_ = reported_ = 0;
+  ++options_.run;
   core_ = std::make_unique<Core>(options_, disk_.Load(applied_index_), disk_, Rng(seed));
 }
 

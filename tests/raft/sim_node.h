@@ -54,7 +54,7 @@ class SimNode {
   Index applied_index() const { return applied_index_; }
 
  private:
-  const Options options_;
+  Options options_;
   SimDisk disk_;
   std::unique_ptr<Core> core_;
   AppendSeq synced_ = 0;
