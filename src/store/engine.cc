@@ -135,8 +135,7 @@ Status Engine::Bootstrap(const EngineOptions& options, const NodeIdentity& ident
   db_options.error_if_exists = true;
   std::unique_ptr<Engine> engine(new Engine);
   engine->path_ = building.path;
-  RAFTKV_RETURN_IF_ERROR(
-      engine->OpenDatabase(db_options, building, {kKvFamily}, /*read_only=*/false));
+  RAFTKV_RETURN_IF_ERROR(engine->OpenDatabase(db_options, building, {kKvFamily}, Access::kWrite));
   if (!kv_tables.empty()) {
     RAFTKV_RETURN_IF_ERROR(engine->Ingest(engine->kv().get(), kv_tables));
   }
@@ -163,8 +162,7 @@ StatusOr<std::unique_ptr<Engine>> Engine::Open(const EngineOptions& options) {
                           FindKvFamilies(options, db_options));
   std::unique_ptr<Engine> engine(new Engine);
   engine->path_ = options.path;
-  RAFTKV_RETURN_IF_ERROR(
-      engine->OpenDatabase(db_options, options, kv_families, /*read_only=*/false));
+  RAFTKV_RETURN_IF_ERROR(engine->OpenDatabase(db_options, options, kv_families, Access::kWrite));
   RAFTKV_ASSIGN_OR_RETURN(engine->identity_,
                           ReadIdentity(engine->db(), engine->raft_meta(), options.path));
   RAFTKV_RETURN_IF_ERROR(engine->DropUnusedKv());
@@ -176,13 +174,21 @@ StatusOr<std::unique_ptr<Engine>> Engine::Open(const EngineOptions& options) {
 
 StatusOr<std::unique_ptr<Engine>> Engine::OpenReadOnly(const EngineOptions& options) {
   RAFTKV_RETURN_IF_ERROR(CheckLooksLikeDatabase(options.path));
-  const rocksdb::DBOptions db_options = DatabaseOptions(options);
+  const Access access = options.secondary_path.empty() ? Access::kRead : Access::kReadWhileRunning;
+  rocksdb::DBOptions db_options = DatabaseOptions(options);
+  // The tables that the node deletes meanwhile can be read as long as they are open.
+  if (access == Access::kReadWhileRunning) db_options.max_open_files = -1;
   RAFTKV_ASSIGN_OR_RETURN(const std::vector<std::string> kv_families,
                           FindKvFamilies(options, db_options));
   std::unique_ptr<Engine> engine(new Engine);
   engine->path_ = options.path;
-  RAFTKV_RETURN_IF_ERROR(
-      engine->OpenDatabase(db_options, options, kv_families, /*read_only=*/true));
+  RAFTKV_RETURN_IF_ERROR(engine->OpenDatabase(db_options, options, kv_families, access));
+  if (access == Access::kReadWhileRunning) {
+    // Between its reading of the MANIFEST and of the WAL a file of the WAL may have been flushed
+    // and deleted: a gap, unless the MANIFEST is read again.
+    RAFTKV_RETURN_IF_ERROR(FromRocksDb(engine->db_->TryCatchUpWithPrimary(),
+                                       "catching up with the node that runs on " + options.path));
+  }
   RAFTKV_ASSIGN_OR_RETURN(engine->identity_,
                           ReadIdentity(engine->db(), engine->raft_meta(), options.path));
   engine->staged_.clear();
@@ -190,16 +196,26 @@ StatusOr<std::unique_ptr<Engine>> Engine::OpenReadOnly(const EngineOptions& opti
 }
 
 Status Engine::OpenDatabase(const rocksdb::DBOptions& db_options, const EngineOptions& options,
-                            const std::vector<std::string>& kv_families, bool read_only) {
+                            const std::vector<std::string>& kv_families, Access access) {
   rocksdb::DBOptions with_listener = db_options;
   with_listener.listeners.push_back(std::make_shared<BackgroundErrorLog>());
   const std::vector<rocksdb::ColumnFamilyDescriptor> families =
       ColumnFamilies(options, kv_families);
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   rocksdb::DB* db = nullptr;
-  const rocksdb::Status status =
-      read_only ? rocksdb::DB::OpenForReadOnly(with_listener, options.path, families, &handles, &db)
-                : rocksdb::DB::Open(with_listener, options.path, families, &handles, &db);
+  rocksdb::Status status;
+  switch (access) {
+    case Access::kWrite:
+      status = rocksdb::DB::Open(with_listener, options.path, families, &handles, &db);
+      break;
+    case Access::kRead:
+      status = rocksdb::DB::OpenForReadOnly(with_listener, options.path, families, &handles, &db);
+      break;
+    case Access::kReadWhileRunning:
+      status = rocksdb::DB::OpenAsSecondary(with_listener, options.path, options.secondary_path,
+                                            families, &handles, &db);
+      break;
+  }
   if (!status.ok()) return OpenFailed(options.path, status);
   db_.reset(db);
   // In the order of ColumnFamilies. The default family is not used.
@@ -254,6 +270,12 @@ FamilyHandle Engine::Own(rocksdb::ColumnFamilyHandle* handle) {
   return FamilyHandle(handle, [db = db_.get()](rocksdb::ColumnFamilyHandle* owned) {
     db->DestroyColumnFamilyHandle(owned);
   });
+}
+
+Status Engine::FlushLog() {
+  rocksdb::FlushOptions flush;
+  flush.wait = true;
+  return FromRocksDb(db_->Flush(flush, {raft_meta_, raft_log_}), "flushing the log");
 }
 
 Status Engine::FlushAll() {

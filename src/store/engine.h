@@ -55,6 +55,8 @@ struct EngineOptions {
   // anyway.
   uint64_t wal_bytes_max = 128 << 20;
   rocksdb::Env* env = nullptr;  // for fault injection in tests; not owned; null: the default
+  // OpenReadOnly alone: where a look at a running node's database may write its own info log.
+  std::string secondary_path;
 };
 
 // A column family in use. The last who lets go destroys the handle, and with it the data if the
@@ -78,7 +80,10 @@ class Engine {
   // returns, so that whatever is written next is never behind a torn write.
   static StatusOr<std::unique_ptr<Engine>> Open(const EngineOptions& options);
 
-  // For inspection of a stopped node: takes no lock, changes no byte, replays the WAL in memory.
+  // For inspection: takes no lock, changes no byte, replays the WAL in memory. While a node runs on
+  // the database, only with `secondary_path`: as RocksDB's secondary instance, which sees the state
+  // as of some moment of the opening, without what was applied and not flushed since kv has no WAL.
+  // What the node does meanwhile can make it fail; a second try is then right.
   static StatusOr<std::unique_ptr<Engine>> OpenReadOnly(const EngineOptions& options);
 
   // Everything must be stopped that uses it. Does not flush: see FlushKv.
@@ -97,6 +102,9 @@ class Engine {
 
   // Writes kv's memtable to disk and waits: what was applied before is then durable.
   Status FlushKv();
+  // Writes the memtables of raft_meta and raft_log to disk and waits. WAL files from before are
+  // then needed by nobody, if kv was flushed too, and go.
+  Status FlushLog();
   // Makes every WAL-backed column family not need the WAL, so that a start after a clean stop has
   // nothing to replay, and syncs. Called once, last, in a clean stop.
   Status FlushAll();
@@ -136,9 +144,10 @@ class Engine {
 
  private:
   Engine() = default;
+  enum class Access { kWrite, kRead, kReadWhileRunning };
   // `kv_families`: the names of those that may be the applied state.
   Status OpenDatabase(const rocksdb::DBOptions& db_options, const EngineOptions& options,
-                      const std::vector<std::string>& kv_families, bool read_only);
+                      const std::vector<std::string>& kv_families, Access access);
   FamilyHandle Own(rocksdb::ColumnFamilyHandle* handle);
   Status RetireTornWal();
   Status Close();

@@ -71,8 +71,9 @@ void SetResources(const EngineOptions& options, rocksdb::DBOptions* db) {
   // Sampling every table's statistics at open costs a read per table; compaction does without.
   db->skip_stats_update_on_db_open = true;
   db->stats_persist_period_sec = 0;
-  // The manifest is replayed at each start; RocksDB starts a new one past this size.
-  db->max_manifest_file_size = 64 << 20;
+  // The manifest is read twice at each start; RocksDB starts a new one past this size. That holds
+  // more than the tables of a terabyte need: no change of the tables may pass it by itself.
+  db->max_manifest_file_size = 16 << 20;
 }
 
 void SetInfoLog(rocksdb::DBOptions* db) {

@@ -10,6 +10,7 @@
 #include "common/types.h"
 #include "store/engine.h"
 #include "store/snapshot_file.h"
+#include "store/snapshot_source.h"
 
 namespace raftkv::store {
 
@@ -37,6 +38,10 @@ struct RestoreOptions {
 // cluster's configuration, members and alarms are left out. Needs room for the tables beside
 // `engine.path`, in a directory of that name with ".restore" behind it, which is removed.
 StatusOr<SnapshotFileInfo> RestoreSnapshot(const std::string& file, const RestoreOptions& options);
+
+// The same from a database that was opened read-only, and of which all that is to be in the new one
+// was flushed.
+StatusOr<SnapshotHeader> RestoreFrom(SnapshotSource* source, const RestoreOptions& options);
 
 // What becomes of the applied record. kInvalidArgument when the bump is negative or too far.
 StatusOr<AppliedRecord> RestoredRecord(const AppliedRecord& before, const RestoreOptions& options);

@@ -52,8 +52,7 @@ StatusOr<RecoveredLog> LogStore::Recover() {
   RecoveredLog log;
   RAFTKV_ASSIGN_OR_RETURN(const std::string hard_state, ReadMeta(engine_, kHardStateKey));
   RAFTKV_ASSIGN_OR_RETURN(log.hard_state, DecodeHardState(hard_state));
-  RAFTKV_ASSIGN_OR_RETURN(const std::string membership, ReadMeta(engine_, kMembershipKey));
-  RAFTKV_ASSIGN_OR_RETURN(log.membership, DecodeMembershipRecord(membership));
+  RAFTKV_ASSIGN_OR_RETURN(log.membership, BaseMembership());
   RAFTKV_ASSIGN_OR_RETURN(const std::string log_start, ReadMeta(engine_, kLogStartKey));
   RAFTKV_ASSIGN_OR_RETURN(log.before_first, DecodeLogStart(log_start));
   RAFTKV_RETURN_IF_ERROR(RecoverEntries(&log));
@@ -76,6 +75,11 @@ StatusOr<RecoveredLog> LogStore::Recover() {
   last_ = log.last;
   hard_state_ = log.hard_state;
   return log;
+}
+
+StatusOr<Membership> LogStore::BaseMembership() const {
+  RAFTKV_ASSIGN_OR_RETURN(const std::string record, ReadMeta(engine_, kMembershipKey));
+  return DecodeMembershipRecord(record);
 }
 
 // One pass, nothing kept but the runs of terms. Starting at the durable first index: what lies
@@ -125,6 +129,32 @@ Status LogStore::RecoverEntries(RecoveredLog* log) const {
   }
   return store::FromRocksDb(it->status(),
                             "reading the log after index " + std::to_string(log->last.value()));
+}
+
+Status LogStore::CheckApplied(const LogPosition& applied, const RecoveredLog& log) const {
+  const std::string advice =
+      "; restore this node from a copy, or remove its data and let it join again as a new member";
+  const std::string index = std::to_string(applied.index.value());
+  if (applied.index > log.last) {
+    return Status(Code::kCorruption, "the applied state is at index " + index +
+                                         " but the log ends at " +
+                                         std::to_string(log.last.value()) + advice);
+  }
+  if (applied.index + 1 < log.first) {
+    return Status(Code::kCorruption, "the log begins at index " +
+                                         std::to_string(log.first.value()) +
+                                         " but the applied state ends at " + index + advice);
+  }
+  if (!applied.index.none() && applied.index >= log.first) {
+    std::vector<Entry> entry;
+    RAFTKV_RETURN_IF_ERROR(Read(applied.index, applied.index, 1, &entry));
+    if (entry.at(0).term != applied.term) {
+      return Status(
+          Code::kCorruption,
+          "the applied state and the log disagree on the term of index " + index + advice);
+    }
+  }
+  return Status::Ok();
 }
 
 Status LogStore::Read(Index from, Index to, uint64_t bytes_max, std::vector<Entry>* out) const {
@@ -192,6 +222,16 @@ Status LogStore::AddToBatch(const raft::AppendTask& task, rocksdb::WriteBatch* b
       batch->Put(engine_->raft_meta(), rocksdb::Slice(kHardStateKey.data(), kHardStateKey.size()),
                  EncodeHardState(hard_state_)),
       "adding the hard state to a batch");
+}
+
+Status LogStore::RestoreHardState(const HardState& hard_state) {
+  raft::AppendTask task;
+  task.hard_state = hard_state;
+  rocksdb::WriteBatch batch;
+  RAFTKV_RETURN_IF_ERROR(AddToBatch(task, &batch));
+  RAFTKV_RETURN_IF_ERROR(store::FromRocksDb(engine_->db()->Write(rocksdb::WriteOptions(), &batch),
+                                            "restoring the hard state"));
+  return store::FromRocksDb(engine_->db()->SyncWAL(), "syncing the hard state");
 }
 
 // Everything from `from` on goes, whether or not it is written anew: an entry of the old tail that

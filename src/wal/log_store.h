@@ -50,6 +50,14 @@ class LogStore : public raft::LogReader {
   // Called once, before anything is added to a batch.
   StatusOr<RecoveredLog> Recover();
 
+  // The configuration at the log's start, without looking at the log.
+  StatusOr<Membership> BaseMembership() const;
+
+  // Whether applied state that stands at `applied` belongs to the log that Recover found:
+  // kCorruption, saying what to do, when the log ends before it, begins after it, or has another
+  // term there.
+  Status CheckApplied(const LogPosition& applied, const RecoveredLog& log) const;
+
   Status Read(Index from, Index to, uint64_t bytes_max, std::vector<Entry>* out) const override;
 
   // Adds to `batch` what makes `task` durable: the snapshot that takes the log's place, its new
@@ -57,6 +65,13 @@ class LogStore : public raft::LogReader {
   // SingleDelete (it resurrected entries). The batch must be written: the next call counts on it.
   // Aborts on a task that Recover would refuse.
   Status AddToBatch(const raft::AppendTask& task, rocksdb::WriteBatch* batch);
+
+  // Writes and syncs `hard_state`, which is not older than what Recover found, outside of any
+  // batch: for a start that knows better than the database (src/wal/fence.h). After Recover, before
+  // anything is added to a batch.
+  Status RestoreHardState(const HardState& hard_state);
+  // As of the last task added to a batch.
+  const HardState& hard_state() const { return hard_state_; }
 
   // Whether there may be entries below the log's start that have not been deleted.
   bool HasLeftovers() const { return deleted_to_ < first_ || has_whole_tables_; }

@@ -24,13 +24,21 @@ void AbortUnlessOk(const Status& status, const char* what) {
   std::abort();
 }
 
+uint64_t MicrosecondsSince(std::chrono::steady_clock::time_point start) {
+  const auto took = std::chrono::steady_clock::now() - start;
+  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(took).count());
+}
+
 }  // namespace
 
-LogWriter::LogWriter(store::Engine* engine, LogStore* log, OnDurable on_durable, OnSync on_sync)
+LogWriter::LogWriter(store::Engine* engine, LogStore* log, Fence* fence, OnDurable on_durable,
+                     OnTime on_sync, OnTime on_deleted)
     : engine_(engine),
       log_(log),
+      fence_(fence),
       on_durable_(std::move(on_durable)),
       on_sync_(std::move(on_sync)),
+      on_deleted_(std::move(on_deleted)),
       queue_(std::numeric_limits<size_t>::max()),
       thread_([this] { Run(); }) {}
 
@@ -65,7 +73,9 @@ void LogWriter::Run() {
 
 void LogWriter::DeleteLeftovers() {
   if (!log_->HasLeftovers()) return;
+  const auto start = std::chrono::steady_clock::now();
   AbortUnlessOk(log_->DeleteLeftovers(), "deleting from");
+  if (on_deleted_) on_deleted_(MicrosecondsSince(start));
 }
 
 void LogWriter::Write(std::span<raft::AppendTask> tasks) {
@@ -76,6 +86,11 @@ void LogWriter::Write(std::span<raft::AppendTask> tasks) {
     for (const Entry& entry : task.entries) added.bytes += entry.bytes().size();
     added.entries += task.entries.size();
     ++added.tasks;
+  }
+  const raft::AppendTask& newest = tasks.back();
+  if (fence_ != nullptr) {
+    const HardState& now = log_->hard_state();
+    AbortUnlessOk(fence_->Cover(now.term, now.vote, newest.last, newest.owed), "guarding");
   }
   // Tasks that only carry messages promise what is already on disk: every earlier batch was synced
   // before this one was looked at.
@@ -88,6 +103,7 @@ void LogWriter::Write(std::span<raft::AppendTask> tasks) {
     AbortUnlessOk(store::FromRocksDb(engine_->db()->Write(write, &batch), "write"), "writing to");
     Sync();
     added.syncs = 1;
+    if (fence_ != nullptr) AbortUnlessOk(fence_->Note(newest.last), "guarding");
   }
   std::lock_guard lock(stats_mutex_);
   stats_.syncs += added.syncs;
@@ -99,8 +115,7 @@ void LogWriter::Write(std::span<raft::AppendTask> tasks) {
 void LogWriter::Sync() {
   const auto start = std::chrono::steady_clock::now();
   AbortUnlessOk(store::FromRocksDb(engine_->db()->SyncWAL(), "sync"), "syncing");
-  const auto took = std::chrono::steady_clock::now() - start;
-  if (on_sync_) on_sync_(std::chrono::duration_cast<std::chrono::microseconds>(took).count());
+  if (on_sync_) on_sync_(MicrosecondsSince(start));
 }
 
 LogWriterStats LogWriter::stats() const {

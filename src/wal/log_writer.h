@@ -9,6 +9,7 @@
 
 #include "common/mailbox.h"
 #include "raft/core.h"
+#include "wal/fence.h"
 #include "wal/log_store.h"
 
 namespace raftkv::wal {
@@ -32,12 +33,14 @@ class LogWriter {
  public:
   // Called on the writer's thread after the sync that covers them, with the tasks in order.
   using OnDurable = std::function<void(std::span<raft::AppendTask>)>;
-  // Called on the writer's thread after each sync, with its duration in microseconds.
-  using OnSync = std::function<void(uint64_t microseconds)>;
+  // Called on the writer's thread after each sync, or after each step of deleting what was cut off,
+  // with its duration in microseconds.
+  using OnTime = std::function<void(uint64_t microseconds)>;
 
-  // Starts the thread. All pointers must outlive it; `log` must have been recovered. `on_sync` may
-  // be empty.
-  LogWriter(store::Engine* engine, LogStore* log, OnDurable on_durable, OnSync on_sync);
+  // Starts the thread. All pointers must outlive it; `log` must have been recovered. `on_sync` and
+  // `on_deleted` may be empty, `fence` null (then nothing is remembered outside the log).
+  LogWriter(store::Engine* engine, LogStore* log, Fence* fence, OnDurable on_durable,
+            OnTime on_sync, OnTime on_deleted = nullptr);
   // Stops.
   ~LogWriter();
   LogWriter(const LogWriter&) = delete;
@@ -64,8 +67,10 @@ class LogWriter {
 
   store::Engine* const engine_;
   LogStore* const log_;
+  Fence* const fence_;
   const OnDurable on_durable_;
-  const OnSync on_sync_;
+  const OnTime on_sync_;
+  const OnTime on_deleted_;
   Mailbox<raft::AppendTask> queue_;
   mutable std::mutex stats_mutex_;
   LogWriterStats stats_;  // guarded by stats_mutex_

@@ -41,7 +41,8 @@ const char* Describe(ChunkError error) {
 // Fed the file's blocks in order.
 class Walker {
  public:
-  Walker(uint64_t file_number, WalFileScan* scan) : file_number_(file_number), scan_(scan) {}
+  Walker(uint64_t file_number, const WalRecordFn& on_record, WalFileScan* scan)
+      : file_number_(file_number), on_record_(on_record), scan_(scan) {}
 
   // `block` is at `base` of the file, and whole unless it is the last.
   void TakeBlock(std::string_view block, uint64_t base) {
@@ -79,7 +80,7 @@ class Walker {
         scan_->zero_tail = chunk.error == ChunkError::kZeroType;
         return offset;
       }
-      if (const char* misplaced = Accept(chunk, base + offset + chunk.bytes)) {
+      if (const char* misplaced = Accept(chunk, base + offset)) {
         // It has its checksum, so what belongs before it is lost.
         Damaged(misplaced, base + offset);
         scan_->intact_offset = base + offset;
@@ -101,7 +102,8 @@ class Walker {
   }
 
   // Takes an intact chunk into account; an explanation when it can't be where it is.
-  const char* Accept(const Chunk& chunk, uint64_t end) {
+  const char* Accept(const Chunk& chunk, uint64_t begin) {
+    const uint64_t end = begin + chunk.bytes;
     if (chunk.type == ChunkType::kSetCompression) {
       if (in_record_ || scan_->report.records > 0) return "a compression marker is out of place";
       compressed_ = true;
@@ -116,14 +118,19 @@ class Walker {
     const bool ends = type == ChunkType::kFull || type == ChunkType::kLast;
     if (starts && in_record_) return "a record starts before the last one's end";
     if (!starts && !in_record_) return "a record's start is missing";
-    if (starts) batch_header_.clear();
-    const size_t missing = kBatchHeaderBytes - batch_header_.size();
-    batch_header_.append(chunk.payload.substr(0, missing));
+    if (starts) {
+      record_offset_ = begin;
+      record_.clear();
+    }
+    // Without anybody to see it, a record's beginning is all that is looked at.
+    const size_t wanted = on_record_ ? std::string_view::npos : kBatchHeaderBytes - record_.size();
+    record_.append(chunk.payload.substr(0, wanted));
     in_record_ = !ends;
     if (ends) {
       ++scan_->report.records;
       if (HoldsWrites()) ++scan_->report.writes;
       scan_->report.valid_bytes = end;
+      if (on_record_) on_record_(record_offset_, record_);
     }
     return nullptr;
   }
@@ -131,8 +138,8 @@ class Walker {
   // RocksDB logs a batch without updates when it has recovered from a cut-off write. Compressed
   // batches are not looked into.
   bool HoldsWrites() const {
-    if (compressed_ || batch_header_.size() < kBatchHeaderBytes) return true;
-    std::string_view count_bytes = std::string_view(batch_header_).substr(8);
+    if (compressed_ || record_.size() < kBatchHeaderBytes) return true;
+    std::string_view count_bytes = std::string_view(record_).substr(8);
     uint32_t count = 0;
     return !ConsumeLittleEndian32(&count_bytes, &count) || count != 0;
   }
@@ -154,13 +161,15 @@ class Walker {
   }
 
   const uint64_t file_number_;
+  const WalRecordFn& on_record_;
   WalFileScan* const scan_;
   bool in_record_ = false;
   bool recyclable_ = false;
   bool compressed_ = false;
   bool past_end_ = false;  // a chunk of the file's former life was met between records
   uint64_t end_offset_ = 0;
-  std::string batch_header_;
+  uint64_t record_offset_ = 0;
+  std::string record_;  // the one being read
 };
 
 // Fills `buffer` unless the file ends first; the bytes read, or -1.
@@ -177,9 +186,10 @@ ssize_t ReadFully(int fd, std::vector<char>* buffer, uint64_t offset) {
   return static_cast<ssize_t>(got);
 }
 
-Status ReadFile(int fd, const std::string& path, uint64_t file_number, WalFileScan* scan) {
+Status ReadFile(int fd, const std::string& path, uint64_t file_number, const WalRecordFn& on_record,
+                WalFileScan* scan) {
   posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
-  Walker walker(file_number, scan);
+  Walker walker(file_number, on_record, scan);
   std::vector<char> buffer(kReadBytes);
   for (;;) {
     const ssize_t got = ReadFully(fd, &buffer, scan->report.bytes);
@@ -199,14 +209,15 @@ Status ReadFile(int fd, const std::string& path, uint64_t file_number, WalFileSc
 
 }  // namespace
 
-StatusOr<WalFileScan> ScanWalFile(const std::string& path, uint64_t file_number) {
+StatusOr<WalFileScan> ScanWalFile(const std::string& path, uint64_t file_number,
+                                  const WalRecordFn& on_record) {
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) {
     return Status(Code::kIoError, "cannot open the WAL file " + path + ": " + strerror(errno));
   }
   WalFileScan scan;
   scan.report.name = std::filesystem::path(path).filename().string();
-  const Status status = ReadFile(fd, path, file_number, &scan);
+  const Status status = ReadFile(fd, path, file_number, on_record, &scan);
   close(fd);
   if (!status.ok()) return status;
   return scan;

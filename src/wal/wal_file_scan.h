@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "common/status.h"
 #include "wal/wal_scanner.h"
@@ -21,7 +23,13 @@ struct WalFileScan {
   bool zero_tail = false;
 };
 
-// Reads the file once, with bounded memory. kIoError when it can't be read.
-StatusOr<WalFileScan> ScanWalFile(const std::string& path, uint64_t file_number);
+// Called for each whole record in front of any damage: where its first chunk begins, and its
+// payload, a write batch, which is gone after the call.
+using WalRecordFn = std::function<void(uint64_t offset, std::string_view payload)>;
+
+// Reads the file once; memory is bounded, with `on_record` by the largest record. kIoError when it
+// can't be read.
+StatusOr<WalFileScan> ScanWalFile(const std::string& path, uint64_t file_number,
+                                  const WalRecordFn& on_record = nullptr);
 
 }  // namespace raftkv::wal

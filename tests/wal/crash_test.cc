@@ -64,7 +64,7 @@ class Node {
     last_ = recovered.last;
     hard_state_ = recovered.hard_state;
     writer_ = std::make_unique<LogWriter>(
-        engine_.get(), log_.get(),
+        engine_.get(), log_.get(), /*fence=*/nullptr,
         [this](std::span<raft::AppendTask> tasks) {
           std::lock_guard lock(mutex_);
           done_ = tasks.back().seq;
@@ -239,6 +239,23 @@ class CrashTest : public ::testing::Test {
     acknowledged_ = states_.size() - 1;
   }
 
+  // Has a new node go through `round` twice, crashing at every change of a file. `round` gets the
+  // node, and what makes an action of its a step that is acknowledged at its end.
+  template <typename Round>
+  void RunTwice(const Round& round) {
+    const std::string live = dir_.Sub("live");
+    ASSERT_TRUE(BootstrapNode(live).ok());
+    Node node(live);
+    ASSERT_TRUE(node.Start().ok());
+    Acknowledge(&node);
+    CrashAtEveryChange(node.fs(), live);
+    const auto step = [&](const auto& action) {
+      action();
+      Acknowledge(&node);
+    };
+    for (int i = 0; i < 2; ++i) round(node, step);
+  }
+
   void ExpectHolds(const Crash& crash) {
     const auto state = StateAfterRestart(crash.path);
     ASSERT_TRUE(state.ok()) << crash.what << ": " << state.status();
@@ -260,28 +277,17 @@ class CrashTest : public ::testing::Test {
 };
 
 TEST_F(CrashTest, AtEveryStepOfARunAndOfTheRecoveryFromIt) {
-  const std::string live = dir_.Sub("live");
-  ASSERT_TRUE(BootstrapNode(live).ok());
-  {
-    Node node(live);
-    ASSERT_TRUE(node.Start().ok());
-    Acknowledge(&node);
-    CrashAtEveryChange(node.fs(), live);
-    const auto step = [&](auto action) {
-      action();
-      Acknowledge(&node);
-    };
-    for (int round = 0; round < 2; ++round) {
-      step([&] { node.Append(1, 10); });
-      step([&] { node.Append(3, 50); });
-      step([&] { node.FlushKv(); });
-      step([&] { node.Append(2, 40'000); });
-      step([&] { node.Append(1, 5, 2); });
-      step([&] { node.FlushKv(); });
-      step([&] { node.Append(4, 9'000, 3); });
-      step([&] { node.Append(1, 0); });
-    }
-  }
+  RunTwice([&](Node& node, const auto& step) {
+    step([&] { node.Append(1, 10); });
+    step([&] { node.Append(3, 50); });
+    step([&] { node.FlushKv(); });
+    step([&] { node.Append(2, 40'000); });
+    step([&] { node.Append(1, 5, 2); });
+    step([&] { node.FlushKv(); });
+    step([&] { node.Append(4, 9'000, 3); });
+    step([&] { node.Append(1, 0); });
+  });
+  if (HasFatalFailure()) return;
   const std::vector<Crash> first = std::move(crashes_);
   crashes_.clear();
   ASSERT_GT(first.size(), 80u);
@@ -316,30 +322,19 @@ TEST_F(CrashTest, AtEveryStepOfARunAndOfTheRecoveryFromIt) {
 // The log's start, its entries, the configuration and the applied state change together or not at
 // all, and nothing a crash left of the old ones is ever in the way.
 TEST_F(CrashTest, AtEveryStepOfCutsAndInstalledSnapshots) {
-  const std::string live = dir_.Sub("live");
-  ASSERT_TRUE(BootstrapNode(live).ok());
-  {
-    Node node(live);
-    ASSERT_TRUE(node.Start().ok());
-    Acknowledge(&node);
-    CrashAtEveryChange(node.fs(), live);
-    const auto step = [&](auto action) {
-      action();
-      Acknowledge(&node);
-    };
-    for (int round = 0; round < 2; ++round) {
-      step([&] { node.Append(6, 50); });
-      step([&] { node.Cut(2, node.term()); });
-      step([&] { node.Append(3, 1'000); });
-      step([&] { node.FlushKv(); });
-      step([&] { node.Install(10, dir_.Sub("table")); });
-      step([&] { node.Append(5, 10); });
-      step([&] { ASSERT_TRUE(node.engine()->FlushAll().ok()); });
-      step([&] { node.Cut(0, node.term()); });
-      step([&] { node.Install(0, dir_.Sub("table")); });
-      step([&] { node.FlushKv(); });
-    }
-  }
+  RunTwice([&](Node& node, const auto& step) {
+    step([&] { node.Append(6, 50); });
+    step([&] { node.Cut(2, node.term()); });
+    step([&] { node.Append(3, 1'000); });
+    step([&] { node.FlushKv(); });
+    step([&] { node.Install(10, dir_.Sub("table")); });
+    step([&] { node.Append(5, 10); });
+    step([&] { ASSERT_TRUE(node.engine()->FlushAll().ok()); });
+    step([&] { node.Cut(0, node.term()); });
+    step([&] { node.Install(0, dir_.Sub("table")); });
+    step([&] { node.FlushKv(); });
+  });
+  if (HasFatalFailure()) return;
   EXPECT_GT(crashes_.size(), 100u);
   for (const Crash& crash : crashes_) {
     ExpectHolds(crash);

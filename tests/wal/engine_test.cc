@@ -231,6 +231,32 @@ TEST(Engine, ClosingFlushesNothingAndFlushAllLeavesNothingToReplay) {
 }
 
 // DESIGN fact 9: it sees what is in the WAL only, and leaves every byte and time stamp as it was.
+// What raft_meta and raft_log hold in memory would keep every WAL file, and a start reads them all.
+TEST(Engine, FlushingKvAndThenTheLogFreesTheWal) {
+  TempDir dir;
+  const std::string path = dir.Sub("db");
+  ASSERT_TRUE(BootstrapNode(path).ok());
+  const auto engine = Engine::Open(TestOptions(path));
+  ASSERT_TRUE(engine.ok()) << engine.status();
+  rocksdb::DB* const db = (*engine)->db();
+  const std::string value(1000, 'v');
+  ASSERT_TRUE(db->Put({}, (*engine)->raft_meta(), "hard", "state").ok());
+  ASSERT_TRUE(db->Put({}, (*engine)->raft_log(), LogKey(Index(1)), value).ok());
+  ASSERT_TRUE(db->Put(NoWal(), (*engine)->kv().get(), "a", value).ok());
+  const auto wal_bytes = [&] {
+    uint64_t bytes = 0;
+    for (const std::string& wal : WalPaths(path)) bytes += fs::file_size(wal);
+    return bytes;
+  };
+  ASSERT_TRUE((*engine)->FlushKv().ok());
+  EXPECT_GT(wal_bytes(), 1000u) << "the log's own memtable needs it still";
+  ASSERT_TRUE((*engine)->FlushLog().ok());
+  // RocksDB deletes files that are not needed any more on a thread of its own.
+  ASSERT_TRUE(db->DisableFileDeletions().ok());
+  ASSERT_TRUE(db->EnableFileDeletions(/*force=*/true).ok());
+  EXPECT_LT(wal_bytes(), 100u);
+}
+
 TEST(Engine, ReadOnlyChangesNothingAndSeesTheWal) {
   TempDir dir;
   const std::string path = dir.Sub("db");

@@ -69,7 +69,7 @@ void Run(const std::string& path, uint64_t total, uint64_t wal_bytes, uint64_t c
   LogStore log(engine->get());
   RAFTKV_CHECK(log.Recover().ok(), "recover");
   LogWriter writer(
-      engine->get(), &log, [](std::span<raft::AppendTask>) {}, nullptr);
+      engine->get(), &log, /*fence=*/nullptr, [](std::span<raft::AppendTask>) {}, nullptr);
   constexpr uint64_t kPerTask = 200, kTail = 5000;
   const std::string value(300, 'v');
   rocksdb::WriteOptions no_wal;

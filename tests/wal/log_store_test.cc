@@ -84,6 +84,15 @@ TEST_F(LogStoreTest, ANodeThatNeverRanHasAnEmptyLog) {
   EXPECT_EQ(log->membership.voters, (std::set<NodeId>{NodeId(1), NodeId(2), NodeId(3)}));
 }
 
+TEST_F(LogStoreTest, TheBaseMembershipIsReadWithoutTheLog) {
+  PutGoodLog();
+  DeleteEntry(3);
+  EXPECT_FALSE(Recover().ok());
+  const auto base = LogStore(engine_.get()).BaseMembership();
+  ASSERT_TRUE(base.ok()) << base.status();
+  EXPECT_EQ(base->voters, (std::set<NodeId>{NodeId(1), NodeId(2), NodeId(3)}));
+}
+
 TEST_F(LogStoreTest, RecoversTermsAsRunsAndCountsBytes) {
   PutGoodLog();
   Reopen();

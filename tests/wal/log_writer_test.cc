@@ -68,8 +68,9 @@ class LogWriterTest : public ::testing::Test {
     const auto recovered = log_->Recover();
     ASSERT_TRUE(recovered.ok()) << recovered.status();
     writer_ = std::make_unique<LogWriter>(
-        engine_.get(), log_.get(), [this](std::span<raft::AppendTask> tasks) { Durable(tasks); },
-        [this](uint64_t) { ++syncs_reported_; });
+        engine_.get(), log_.get(), /*fence=*/nullptr,
+        [this](std::span<raft::AppendTask> tasks) { Durable(tasks); },
+        [this](uint64_t) { ++syncs_reported_; }, [this](uint64_t) { ++deletions_reported_; });
   }
 
   void Durable(std::span<raft::AppendTask> tasks) {
@@ -106,6 +107,7 @@ class LogWriterTest : public ::testing::Test {
   std::vector<raft::AppendSeq> durable_;
   std::vector<size_t> groups_;
   int syncs_reported_ = 0;
+  int deletions_reported_ = 0;
   int copies_ = 0;
 };
 
@@ -222,6 +224,7 @@ TEST_F(LogWriterTest, WhatIsCutOffIsDeletedAfterTheCutIsDurable) {
   EXPECT_FALSE(is_stored(90));
   EXPECT_TRUE(is_stored(91));
   EXPECT_FALSE(log_->HasLeftovers());
+  EXPECT_GE(deletions_reported_, 1);
 }
 
 TEST_F(LogWriterTest, StopFinishesWhatWasSubmittedAndDropsWhatComesLater) {
@@ -266,7 +269,7 @@ class LogWriterDeathTest : public ::testing::Test {
       return rocksdb::IOStatus::IOError("the disk is broken");
     });
     LogWriter writer(
-        engine->get(), &log,
+        engine->get(), &log, /*fence=*/nullptr,
         [](std::span<raft::AppendTask>) { std::fprintf(stderr, "reported durable\n"); }, nullptr);
     raft::AppendTask task;
     task.seq = 1;

@@ -1,0 +1,223 @@
+#include "wal/fence.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <optional>
+#include <utility>
+
+#include "common/coding.h"
+#include "common/sealed_record.h"
+#include "store/engine_files.h"
+
+namespace raftkv::wal {
+namespace {
+
+constexpr uint32_t kVersion = 1;
+// Two records, written in turn, so that one is whole whenever the other is being written; and the
+// note, which may be torn at any time. A page each.
+constexpr off_t kSlotBytes = 4096;
+constexpr off_t kNoteOffset = 2 * kSlotBytes;
+constexpr std::string_view kRecordKey = "fence";
+constexpr std::string_view kNoteKey = "fence note";
+constexpr size_t kRecordBytes = 4 + 10 * 8 + kSealBytes;
+constexpr size_t kNoteBytes = 3 * 8 + kSealBytes;
+
+Status Failed(const std::string& what, const std::string& path) {
+  return {Code::kIoError, "can't " + what + " " + path + ": " + std::strerror(errno)};
+}
+
+Status WriteAt(int fd, const std::string& path, off_t offset, const std::string& bytes) {
+  const ssize_t written = pwrite(fd, bytes.data(), bytes.size(), offset);
+  if (written == static_cast<ssize_t>(bytes.size())) return Status::Ok();
+  if (written >= 0) errno = ENOSPC;
+  return Failed("write", path);
+}
+
+void AppendPosition(std::string* out, LogPosition position) {
+  AppendLittleEndian64(out, position.term.value());
+  AppendLittleEndian64(out, position.index.value());
+}
+
+bool ConsumePosition(std::string_view* in, LogPosition* position) {
+  uint64_t term = 0;
+  uint64_t index = 0;
+  if (!ConsumeLittleEndian64(in, &term) || !ConsumeLittleEndian64(in, &index)) return false;
+  *position = {Index(index), Term(term)};
+  return true;
+}
+
+struct Slot {
+  uint32_t version = 0;
+  ClusterId cluster;
+  NodeId node;
+  uint64_t sequence = 0;
+  FenceRecord record;
+};
+
+// Nothing when the slot was never written, or not to its end.
+std::optional<Slot> DecodeSlot(std::string_view bytes) {
+  std::optional<std::string_view> body = OpenSealed(kRecordKey, bytes);
+  Slot slot;
+  if (!body || !ConsumeLittleEndian32(&*body, &slot.version)) return std::nullopt;
+  std::array<uint64_t, 6> fields{};
+  for (uint64_t& field : fields) {
+    if (!ConsumeLittleEndian64(&*body, &field)) return std::nullopt;
+  }
+  slot.cluster = ClusterId(fields[0]);
+  slot.node = NodeId(fields[1]);
+  slot.sequence = fields[2];
+  slot.record.run = fields[3];
+  slot.record.term = Term(fields[4]);
+  slot.record.vote = NodeId(fields[5]);
+  if (!ConsumePosition(&*body, &slot.record.acknowledged.at_least) ||
+      !ConsumePosition(&*body, &slot.record.acknowledged.at_most)) {
+    return std::nullopt;
+  }
+  return slot;
+}
+
+// The file as a node that has promised nothing has it; beside, then renamed, so that there is never
+// half of it.
+Status Make(const std::string& path, const std::string& first_record) {
+  const std::string beside = path + ".new";
+  const int fd = open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (fd < 0) return Failed("make", beside);
+  std::string bytes = first_record;
+  bytes.resize(kNoteOffset + kSlotBytes);
+  Status status = WriteAt(fd, beside, 0, bytes);
+  if (status.ok() && fsync(fd) != 0) status = Failed("sync", beside);
+  close(fd);
+  RAFTKV_RETURN_IF_ERROR(status);
+  if (std::rename(beside.c_str(), path.c_str()) != 0) return Failed("rename", beside);
+  return store::SyncDirectory(std::filesystem::path(path).parent_path());
+}
+
+}  // namespace
+
+Fence::Fence(std::string path, int fd, ClusterId cluster, NodeId node)
+    : path_(std::move(path)), fd_(fd), cluster_(cluster), node_(node) {}
+
+Fence::~Fence() {
+  if (fd_ >= 0) close(fd_);
+}
+
+StatusOr<std::unique_ptr<Fence>> Fence::Open(const std::string& path, ClusterId cluster,
+                                             NodeId node, uint64_t now_us) {
+  if (access(path.c_str(), F_OK) != 0 && errno == ENOENT) {
+    RAFTKV_RETURN_IF_ERROR(Make(path, Fence("", -1, cluster, node).Encode({})));
+  }
+  const int fd = open(path.c_str(), O_RDWR | O_CLOEXEC);
+  if (fd < 0) return Failed("open", path);
+  std::unique_ptr<Fence> fence(new Fence(path, fd, cluster, node));
+  RAFTKV_RETURN_IF_ERROR(fence->Load());
+  FenceRecord record = fence->found_;
+  record.run = std::max(record.run + 1, now_us);
+  RAFTKV_RETURN_IF_ERROR(fence->WriteRecord(record));
+  return fence;
+}
+
+Status Fence::Load() {
+  std::string bytes(kNoteOffset + kSlotBytes, '\0');
+  const ssize_t count = pread(fd_, bytes.data(), bytes.size(), 0);
+  if (count < 0) return Failed("read", path_);
+  std::optional<Slot> newest;
+  for (const off_t offset : {off_t{0}, kSlotBytes}) {
+    const std::optional<Slot> slot =
+        DecodeSlot(std::string_view(bytes).substr(offset, kRecordBytes));
+    if (slot && (!newest || slot->sequence > newest->sequence)) newest = slot;
+  }
+  if (!newest) {
+    return {Code::kCorruption,
+            path_ +
+                " is damaged: it says what this node has promised to the others, so that it "
+                "can't break its word. If a majority of the other members is up and well, "
+                "remove the file and start again; else restore the directory from a copy"};
+  }
+  if (newest->version > kVersion) {
+    return {Code::kFailedPrecondition,
+            path_ + " is of a newer format (" + std::to_string(newest->version) +
+                ") than this raftkvd knows: use the version that wrote it, or a later one"};
+  }
+  if (newest->cluster != cluster_ || newest->node != node_) {
+    return {Code::kFailedPrecondition,
+            path_ + " belongs to another node; put the whole directory back as it was"};
+  }
+  sequence_ = newest->sequence;
+  found_ = newest->record;
+  // The note goes with one record: a later one knew better.
+  std::optional<std::string_view> note =
+      OpenSealed(kNoteKey, std::string_view(bytes).substr(kNoteOffset, kNoteBytes));
+  uint64_t of = 0;
+  LogPosition noted;
+  if (note && ConsumeLittleEndian64(&*note, &of) && of == sequence_ &&
+      ConsumePosition(&*note, &noted)) {
+    found_.acknowledged.at_least = noted;
+  }
+  return Status::Ok();
+}
+
+std::string Fence::Encode(const FenceRecord& record) const {
+  std::string bytes;
+  AppendLittleEndian32(&bytes, kVersion);
+  for (const uint64_t field : {cluster_.value(), node_.value(), sequence_, record.run,
+                               record.term.value(), record.vote.value()}) {
+    AppendLittleEndian64(&bytes, field);
+  }
+  AppendPosition(&bytes, record.acknowledged.at_least);
+  AppendPosition(&bytes, record.acknowledged.at_most);
+  Seal(kRecordKey, &bytes);
+  return bytes;
+}
+
+Status Fence::WriteRecord(const FenceRecord& record) {
+  ++sequence_;
+  const off_t offset = sequence_ % 2 == 0 ? 0 : kSlotBytes;
+  RAFTKV_RETURN_IF_ERROR(WriteAt(fd_, path_, offset, Encode(record)));
+  if (fdatasync(fd_) != 0) return Failed("sync", path_);
+  ++syncs_;
+  record_ = record;
+  return Status::Ok();
+}
+
+Status Fence::Cover(Term term, NodeId vote, LogPosition last, const raft::AckBounds& owed) {
+  const LogPosition room{last.index + kFenceReserve, term};
+  const bool outgrown = raft::IsBehind(record_.acknowledged.at_most, last);
+  bool is_covered = term == record_.term && vote == record_.vote && !outgrown;
+  raft::AckBounds next = owed;
+  if (owed == raft::AckBounds{}) {
+    // Where a leader's entries take the place of others, the log may end in a lower position than
+    // before for a while: neither it nor the one before may look like a loss after a crash.
+    const LogPosition known = noted_ == LogPosition{} ? record_.acknowledged.at_least : noted_;
+    const bool goes_back = raft::IsBehind(last, known);
+    next = {goes_back ? last : known, room};
+    is_covered = is_covered && !goes_back;
+  } else {
+    if (raft::IsBehind(owed.at_most, last)) next.at_most = room;
+    is_covered = is_covered && record_.acknowledged.at_least == owed.at_least &&
+                 !raft::IsBehind(record_.acknowledged.at_most, owed.at_most);
+  }
+  if (is_covered) return Status::Ok();
+  RAFTKV_RETURN_IF_ERROR(WriteRecord({record_.run, term, vote, next}));
+  noted_ = {};
+  return Status::Ok();
+}
+
+Status Fence::Note(LogPosition last) {
+  if (last == noted_ || raft::IsBehind(last, record_.acknowledged.at_least)) return Status::Ok();
+  std::string bytes;
+  AppendLittleEndian64(&bytes, sequence_);
+  AppendPosition(&bytes, last);
+  Seal(kNoteKey, &bytes);
+  RAFTKV_RETURN_IF_ERROR(WriteAt(fd_, path_, kNoteOffset, bytes));
+  noted_ = last;
+  return Status::Ok();
+}
+
+}  // namespace raftkv::wal

@@ -1,0 +1,180 @@
+#include "wal/wal_presence.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cstdint>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <optional>
+#include <string_view>
+
+#include "common/coding.h"
+#include "store/engine_files.h"
+#include "wal/wal_format.h"
+
+namespace raftkv::wal {
+namespace {
+
+constexpr std::string_view kPrefix = "MANIFEST-";
+
+// The fields of a version edit, RocksDB's db/version_edit.h. Those with a number above kIgnorable
+// are a length and bytes, so that a reader may skip what it does not know.
+enum Tag : uint64_t {
+  kComparator = 1,
+  kLogNumber = 2,
+  kNextFileNumber = 3,
+  kLastSequence = 4,
+  kCompactCursor = 5,
+  kDeletedFile = 6,
+  kPrevLogNumber = 9,
+  kMinLogNumberToKeep = 10,
+  kNewFile4 = 103,
+  kColumnFamily = 200,
+  kColumnFamilyAdd = 201,
+  kColumnFamilyDrop = 202,
+  kMaxColumnFamily = 203,
+  kInAtomicGroup = 300,
+  kIgnorable = 1 << 13,
+};
+constexpr uint64_t kNewFileEnd = 1;  // of the custom fields of kNewFile4
+
+std::optional<std::string> ReadWhole(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  if (!in) return std::nullopt;
+  std::string bytes{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+  if (in.bad()) return std::nullopt;
+  return bytes;
+}
+
+bool SkipVarints(std::string_view* in, int n) {
+  uint64_t ignored = 0;
+  while (n-- > 0) {
+    if (!ConsumeVarint(in, &ignored)) return false;
+  }
+  return true;
+}
+
+bool SkipBytes(std::string_view* in) {
+  std::string_view ignored;
+  return ConsumeLengthPrefixed(in, &ignored);
+}
+
+bool SkipNewFile(std::string_view* in) {
+  // Level, number and size; smallest and largest key; their sequence numbers.
+  if (!SkipVarints(in, 3) || !SkipBytes(in) || !SkipBytes(in) || !SkipVarints(in, 2)) return false;
+  for (uint64_t field = 0; ConsumeVarint(in, &field);) {
+    if (field == kNewFileEnd) return true;
+    if (!SkipBytes(in)) return false;
+  }
+  return false;
+}
+
+// From which WAL file on each column family that exists has unflushed data.
+class LogNumbers {
+ public:
+  // False when the edit holds anything not known here.
+  bool Take(std::string_view edit) {
+    uint64_t family = 0;
+    std::optional<uint64_t> log_number;
+    bool dropped = false;
+    while (!edit.empty()) {
+      uint64_t tag = 0;
+      if (!ConsumeVarint(&edit, &tag)) return false;
+      bool ok = true;
+      switch (tag) {
+        case kColumnFamily:
+          ok = ConsumeVarint(&edit, &family);
+          break;
+        case kLogNumber:
+          ok = ConsumeVarint(&edit, &log_number.emplace());
+          break;
+        case kColumnFamilyDrop:
+          dropped = true;
+          break;
+        case kNextFileNumber:
+        case kLastSequence:
+        case kPrevLogNumber:
+        case kMinLogNumberToKeep:
+        case kMaxColumnFamily:
+        case kInAtomicGroup:
+          ok = SkipVarints(&edit, 1);
+          break;
+        case kDeletedFile:
+          ok = SkipVarints(&edit, 2);
+          break;
+        case kCompactCursor:
+          ok = SkipVarints(&edit, 1) && SkipBytes(&edit);
+          break;
+        case kNewFile4:
+          ok = SkipNewFile(&edit);
+          break;
+        case kComparator:
+        case kColumnFamilyAdd:
+          ok = SkipBytes(&edit);
+          break;
+        default:
+          ok = tag > kIgnorable && SkipBytes(&edit);
+      }
+      if (!ok) return false;
+    }
+    if (log_number) by_family_[family] = std::max(by_family_[family], *log_number);
+    if (dropped) by_family_.erase(family);
+    return true;
+  }
+
+  uint64_t highest() const {
+    uint64_t highest = 0;
+    for (const auto& [family, number] : by_family_) highest = std::max(highest, number);
+    return highest;
+  }
+
+ private:
+  std::map<uint64_t, uint64_t> by_family_;
+};
+
+// The highest log number in the MANIFEST; nothing when it can't be told.
+std::optional<uint64_t> HighestLogNumber(std::string_view file, uint64_t number) {
+  LogNumbers numbers;
+  std::string record;
+  for (size_t base = 0; base < file.size(); base += kWalBlockBytes) {
+    const std::string_view block = file.substr(base, kWalBlockBytes);
+    for (size_t offset = 0; offset < block.size();) {
+      if (block.size() == kWalBlockBytes && block.size() - offset < kChunkHeaderBytes) break;
+      const Chunk chunk = ReadChunk(block, offset, number);
+      // A cut-off end is an edit that never was.
+      if (chunk.error != ChunkError::kNone) return numbers.highest();
+      if (chunk.type == ChunkType::kFull || chunk.type == ChunkType::kFirst) record.clear();
+      record.append(chunk.payload);
+      const bool ends = chunk.type == ChunkType::kFull || chunk.type == ChunkType::kLast;
+      if (ends && !numbers.Take(record)) return std::nullopt;
+      offset += chunk.bytes;
+    }
+  }
+  return numbers.highest();
+}
+
+}  // namespace
+
+Status CheckNewestWalIsThere(const std::string& db_path) {
+  const std::optional<std::string> current = ReadWhole(db_path + "/CURRENT");
+  if (!current || !current->starts_with(kPrefix) || !current->ends_with('\n')) return Status::Ok();
+  const std::string name = current->substr(0, current->size() - 1);
+  uint64_t number = 0;
+  std::from_chars(name.data() + kPrefix.size(), name.data() + name.size(), number);
+  const std::optional<std::string> bytes = ReadWhole(db_path + "/" + name);
+  if (!bytes) return Status::Ok();
+  const std::optional<uint64_t> highest = HighestLogNumber(*bytes, number);
+  if (!highest) return Status::Ok();
+  RAFTKV_ASSIGN_OR_RETURN(const std::vector<store::WalFile> files, store::WalFiles(db_path));
+  if (!files.empty() && files.back().number >= *highest) return Status::Ok();
+  return Status(Code::kCorruption,
+                "a WAL file is missing in " + db_path + ": " + name + " speaks of number " +
+                    std::to_string(*highest) + ", but the newest there is " +
+                    (files.empty() ? "none" : std::to_string(files.back().number)) +
+                    ". Writes that were acknowledged may be lost with it, and a start would not "
+                    "notice: restore the directory from a backup, or remove it and let the node "
+                    "join anew");
+}
+
+}  // namespace raftkv::wal

@@ -1,0 +1,189 @@
+#include "wal/fence.h"
+
+#include <gtest/gtest.h>
+
+#include <future>
+
+#include "wal/keys.h"
+#include "wal/log_writer.h"
+#include "wal/wal_testing.h"
+
+namespace raftkv::wal {
+namespace {
+
+using raft::AckBounds;
+
+constexpr ClusterId kCluster(7);
+constexpr NodeId kNode(1);
+constexpr uint64_t kNow = 1'000'000;
+
+LogPosition Pos(uint64_t index, uint64_t term) { return {Index(index), Term(term)}; }
+
+class FenceTest : public testing::Test {
+ protected:
+  std::unique_ptr<Fence> Open(uint64_t now = kNow) {
+    auto fence = Fence::Open(path_, kCluster, kNode, now);
+    EXPECT_TRUE(fence.ok()) << fence.status();
+    return fence.ok() ? *std::move(fence) : nullptr;
+  }
+  // What a start finds now.
+  FenceRecord Found() { return Open()->found(); }
+
+  void Damage(size_t offset, size_t bytes) {
+    std::string content = ReadFileBytes(path_);
+    for (size_t i = offset; i < offset + bytes; ++i) content.at(i) = static_cast<char>(~content[i]);
+    WriteFileBytes(path_, content);
+  }
+
+  TempDir dir_;
+  const std::string path_ = dir_.Sub("fence");
+};
+
+TEST_F(FenceTest, ANewOneKnowsOfNothing) {
+  const auto fence = Open();
+  EXPECT_EQ(fence->found(), FenceRecord{});
+  EXPECT_EQ(fence->run(), kNow);
+}
+
+TEST_F(FenceTest, RunsGrowWhateverTheClockSays) {
+  EXPECT_EQ(Open(kNow)->run(), kNow);
+  EXPECT_EQ(Open(kNow - 10)->run(), kNow + 1);
+  EXPECT_EQ(Open(kNow + 10)->run(), kNow + 10);
+}
+
+TEST_F(FenceTest, TermAndVoteAreSyncedOnceEach) {
+  auto fence = Open();
+  const uint64_t before = fence->syncs();
+  ASSERT_TRUE(fence->Cover(Term(3), NodeId(2), Pos(10, 2), {}).ok());
+  ASSERT_TRUE(fence->Note(Pos(10, 2)).ok());
+  ASSERT_TRUE(fence->Cover(Term(3), NodeId(2), Pos(11, 3), {}).ok());
+  EXPECT_EQ(fence->syncs(), before + 1);
+  fence.reset();
+  const FenceRecord found = Found();
+  EXPECT_EQ(found.term, Term(3));
+  EXPECT_EQ(found.vote, NodeId(2));
+}
+
+TEST_F(FenceTest, WhatIsOnDiskIsNotedAndWhatMayBeIsCovered) {
+  auto fence = Open();
+  ASSERT_TRUE(fence->Cover(Term(3), NodeId(2), Pos(10, 3), {}).ok());
+  const AckBounds covered = {Pos(0, 0), Pos(10 + kFenceReserve, 3)};
+  EXPECT_EQ(Found().acknowledged, covered) << "written, but not known to be on disk";
+  fence = Open();
+  ASSERT_TRUE(fence->Note(Pos(10, 3)).ok());
+  EXPECT_EQ(Found().acknowledged, (AckBounds{Pos(10, 3), covered.at_most}));
+}
+
+TEST_F(FenceTest, ALogThatOutgrowsItsRoomIsCoveredAnew) {
+  const auto fence = Open();
+  ASSERT_TRUE(fence->Cover(Term(1), kNode, Pos(1, 1), {}).ok());
+  const uint64_t before = fence->syncs();
+  ASSERT_TRUE(fence->Cover(Term(1), kNode, Pos(1 + kFenceReserve, 1), {}).ok());
+  EXPECT_EQ(fence->syncs(), before);
+  ASSERT_TRUE(fence->Cover(Term(1), kNode, Pos(2 + kFenceReserve, 1), {}).ok());
+  EXPECT_EQ(fence->syncs(), before + 1);
+  EXPECT_EQ(Found().acknowledged.at_most, Pos(2 + 2 * kFenceReserve, 1));
+}
+
+// A leader of term 3 replaces 12 and 13 of term 2, with entries of term 1 first. Whether or not
+// that write makes it to the disk, nothing was lost.
+TEST_F(FenceTest, AConflictIsNoLoss) {
+  auto fence = Open();
+  ASSERT_TRUE(fence->Cover(Term(2), kNode, Pos(13, 2), {}).ok());
+  ASSERT_TRUE(fence->Note(Pos(13, 2)).ok());
+  ASSERT_TRUE(fence->Cover(Term(3), NodeId(3), Pos(13, 1), {}).ok());
+  const auto is_loss = [this](LogPosition last) {
+    return raft::IsBehind(last, Found().acknowledged.at_least);
+  };
+  EXPECT_FALSE(is_loss(Pos(13, 2)));
+  EXPECT_FALSE(is_loss(Pos(13, 1)));
+  fence = Open();
+  ASSERT_TRUE(fence->Note(Pos(13, 1)).ok());
+  EXPECT_FALSE(is_loss(Pos(13, 1)));
+  EXPECT_TRUE(is_loss(Pos(12, 1)));
+}
+
+TEST_F(FenceTest, WhatIsOwedIsKeptUntilItIsThere) {
+  auto fence = Open();
+  const AckBounds owed{Pos(20, 3), Pos(900, 3)};
+  ASSERT_TRUE(fence->Cover(Term(3), kNode, Pos(5, 2), owed).ok());
+  const uint64_t before = fence->syncs();
+  ASSERT_TRUE(fence->Note(Pos(5, 2)).ok());
+  ASSERT_TRUE(fence->Cover(Term(3), kNode, Pos(6, 2), owed).ok());
+  EXPECT_EQ(fence->syncs(), before);
+  EXPECT_EQ(Found().acknowledged, owed);
+  fence = Open();
+  ASSERT_TRUE(fence->Cover(Term(4), kNode, Pos(30, 4), {}).ok());
+  ASSERT_TRUE(fence->Note(Pos(30, 4)).ok());
+  EXPECT_EQ(Found().acknowledged, (AckBounds{Pos(30, 4), Pos(30 + kFenceReserve, 4)}));
+}
+
+TEST_F(FenceTest, ATornRecordLeavesTheOneBefore) {
+  auto fence = Open();
+  ASSERT_TRUE(fence->Cover(Term(3), NodeId(2), Pos(10, 3), {}).ok());  // slot 0
+  ASSERT_TRUE(fence->Cover(Term(4), NodeId(2), Pos(10, 3), {}).ok());  // slot 1
+  fence.reset();
+  Damage(4096 + 30, 1);
+  EXPECT_EQ(Found().term, Term(3));
+}
+
+TEST_F(FenceTest, ATornNoteLeavesTheRecord) {
+  auto fence = Open();
+  ASSERT_TRUE(fence->Cover(Term(3), NodeId(2), Pos(10, 3), {}).ok());
+  ASSERT_TRUE(fence->Note(Pos(10, 3)).ok());
+  fence.reset();
+  Damage(8192 + 10, 1);
+  const FenceRecord found = Found();
+  EXPECT_EQ(found.term, Term(3));
+  EXPECT_EQ(found.acknowledged.at_least, LogPosition());
+}
+
+TEST_F(FenceTest, DamageIsRefusedAndLeftAlone) {
+  Open();
+  Damage(0, 8);
+  Damage(4096, 8);
+  const std::string damaged = ReadFileBytes(path_);
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    const auto fence = Fence::Open(path_, kCluster, kNode, kNow);
+    EXPECT_EQ(fence.status().code(), Code::kCorruption);
+  }
+  EXPECT_EQ(ReadFileBytes(path_), damaged);
+  WriteFileBytes(path_, "");
+  EXPECT_EQ(Fence::Open(path_, kCluster, kNode, kNow).status().code(), Code::kCorruption);
+}
+
+TEST_F(FenceTest, AnotherNodesIsRefused) {
+  Open();
+  EXPECT_EQ(Fence::Open(path_, kCluster, NodeId(2), kNow).status().code(),
+            Code::kFailedPrecondition);
+  EXPECT_EQ(Fence::Open(path_, ClusterId(8), kNode, kNow).status().code(),
+            Code::kFailedPrecondition);
+}
+
+// The writer covers before it writes and notes after it has synced.
+TEST_F(FenceTest, TheLogWriterKeepsIt) {
+  const std::string db = dir_.Sub("db");
+  ASSERT_TRUE(BootstrapNode(db).ok());
+  auto engine = ScanAndOpen(db);
+  ASSERT_TRUE(engine.ok()) << engine.status();
+  LogStore log(engine->get());
+  ASSERT_TRUE(log.Recover().ok());
+  auto fence = Open();
+  std::promise<FenceRecord> at_report;
+  LogWriter writer(
+      engine->get(), &log, fence.get(),
+      [&](std::span<raft::AppendTask>) { at_report.set_value(Found()); }, nullptr);
+  raft::AppendTask task;
+  task.seq = 1;
+  task.hard_state = HardState{Term(1), kNode, Index(0)};
+  task.entries = {MakeEntry(1, 1, "a"), MakeEntry(2, 1, "b")};
+  task.last = Pos(2, 1);
+  writer.Submit(task);
+  const FenceRecord found = at_report.get_future().get();
+  EXPECT_EQ(found.term, Term(1));
+  EXPECT_EQ(found.vote, kNode);
+  EXPECT_EQ(found.acknowledged.at_least, Pos(2, 1));
+}
+
+}  // namespace
+}  // namespace raftkv::wal
