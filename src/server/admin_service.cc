@@ -156,12 +156,15 @@ grpc::Status MaintenanceService::Alarm(grpc::ServerContext* context,
                              response));
 }
 
-grpc::Status MaintenanceService::Defragment(grpc::ServerContext* /*context*/,
+// Ends when the work has: clients take the answer for its end. The work outlives a client that goes
+// away or whose deadline passes.
+grpc::Status MaintenanceService::Defragment(grpc::ServerContext* context,
                                             const etcdserverpb::DefragmentRequest* /*request*/,
                                             etcdserverpb::DefragmentResponse* response) {
-  hooks_.defragment();
+  const raftkv::Status status = hooks_.defragment([context] { return context->IsCancelled(); });
+  if (!status.ok()) spdlog::warn("defragmentation: {}", status.message());
   backend_->FillHeader(response->mutable_header());
-  return grpc::Status::OK;
+  return ToGrpc(status);
 }
 
 grpc::Status MaintenanceService::Hash(grpc::ServerContext* context,

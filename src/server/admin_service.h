@@ -17,8 +17,8 @@ namespace raftkv::server {
 
 // What these calls need of the node besides the backend.
 struct AdminHooks {
-  // Starts a defragmentation unless one is under way; does not wait for it.
-  std::function<void()> defragment;
+  // Defragmenter::Run.
+  std::function<Status(const std::function<bool()>& give_up)> defragment;
   // Writes a backup to `write`, piece by piece, until that fails.
   std::function<Status(const std::function<Status(std::string_view)>& write)> backup;
 };

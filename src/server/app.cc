@@ -37,6 +37,10 @@ Status MakeDirectory(const std::string& path) {
   return Status::Ok();
 }
 
+double SecondsSince(RaftLoop::Clock::time_point begin) {
+  return std::chrono::duration<double>(RaftLoop::Clock::now() - begin).count();
+}
+
 store::EngineOptions MakeEngineOptions(const ServerOptions& options) {
   store::EngineOptions engine;
   engine.path = options.data_dir + "/db";
@@ -109,12 +113,13 @@ Status App::OpenDirectory() {
     return {Code::kFailedPrecondition,
             options_.data_dir +
                 " belongs to a member that was removed from its cluster and can't come back; to "
-                "join again, remove the directory and add this node as a new member"};
+                "join again, remove the directory, run raftkvctl member add and start with "
+                "--initial-cluster-state existing"};
   }
   store::EngineOptions engine = MakeEngineOptions(options_);
   // Only a directory that never held a node is bootstrapped. The marker outlives a deleted
   // database: a node that lost its log must not come back as an empty one with the same vote.
-  const std::string marker = options_.data_dir + "/member";
+  const std::string marker = options_.data_dir + "/" + kMemberMarker;
   if (!fs::exists(engine.path)) {
     if (fs::exists(marker)) {
       return {
@@ -135,15 +140,19 @@ Status App::OpenDirectory() {
   }
   // RocksDB takes some damage in either for an honest end and opens an older state (durability.md).
   RAFTKV_RETURN_IF_ERROR(wal::CheckManifest(engine.path));
+  const auto begin = RaftLoop::Clock::now();
   RAFTKV_ASSIGN_OR_RETURN(const wal::WalScan scan, wal::ScanWalFiles(engine.path));
+  const double scan_seconds = SecondsSince(begin);
   if (scan.recovery == store::WalRecovery::kTornTail) {
-    spdlog::warn(
-        "a crash cut off a write in {} at offset {}: {} bytes dropped, none of them was "
-        "acknowledged",
-        scan.torn_file, scan.torn_offset, scan.torn_bytes);
+    spdlog::warn("a crash cut off a write in {} at offset {}: {} bytes dropped", scan.torn_file,
+                 scan.torn_offset, scan.torn_bytes);
   }
   engine.wal_recovery = scan.recovery;
   RAFTKV_ASSIGN_OR_RETURN(engine_, store::Engine::Open(engine));
+  uint64_t wal_bytes = 0;
+  for (const wal::WalFileReport& file : scan.files) wal_bytes += file.bytes;
+  spdlog::info("opened wal_bytes={} scan_seconds={:.3f} open_seconds={:.3f}", wal_bytes,
+               scan_seconds, SecondsSince(begin) - scan_seconds);
   return WriteMarkerFile(marker, engine_->identity().node_name + "\n");
 }
 
@@ -167,6 +176,7 @@ Status App::CheckIdentity() {
 }
 
 Status App::Recover() {
+  const auto begin = RaftLoop::Clock::now();
   log_store_ = std::make_unique<wal::LogStore>(engine_.get());
   RAFTKV_ASSIGN_OR_RETURN(recovered_, log_store_->Recover());
   const Membership& last =
@@ -176,48 +186,66 @@ Status App::Recover() {
   if (committed && last.removed.contains(options_.id)) {
     return {Code::kFailedPrecondition,
             "this node was removed from its cluster; to join again, remove " + options_.data_dir +
-                " and add it as a new member"};
+                ", run raftkvctl member add and start with --initial-cluster-state existing"};
   }
+  RAFTKV_RETURN_IF_ERROR(KeepPromises());
   store::KvStoreOptions kv_options;
   kv_options.sessions_max = options_.max_sessions;
   kv_options.session_ttl_ms = options_.session_ttl_ms;
   RAFTKV_ASSIGN_OR_RETURN(kv_store_, store::KvStore::Open(engine_.get(), kv_options));
-  RAFTKV_RETURN_IF_ERROR(CheckApplied());
   const LogPosition applied = kv_store_->applied().position;
+  RAFTKV_RETURN_IF_ERROR(log_store_->CheckApplied(applied, recovered_));
   replay_from_ = applied.index;
   replay_to_ = std::max(applied.index, std::min(recovered_.hard_state.commit, recovered_.last));
   replay_start_ = RaftLoop::Clock::now();
-  spdlog::info("recovered term={} log={}..{} applied={} revision={} replay={}",
-               recovered_.hard_state.term.value(), recovered_.first.value(),
-               recovered_.last.value(), applied.index.value(), kv_store_->revision(),
-               replay_to_ - replay_from_);
+  spdlog::info(
+      "recovered term={} log={}..{} log_bytes={} applied={} revision={} verify_seconds={:.3f} "
+      "replay={}",
+      recovered_.hard_state.term.value(), recovered_.first.value(), recovered_.last.value(),
+      recovered_.bytes, applied.index.value(), kv_store_->revision(), SecondsSince(begin),
+      replay_to_ - replay_from_);
   metrics_.SetReplay(replay_to_ - replay_from_, 0);
   return Status::Ok();
 }
 
-Status App::CheckApplied() const {
-  const LogPosition applied = kv_store_->applied().position;
-  const std::string advice =
-      "; restore this node from a copy, or remove its data and let it join again as a new member";
-  if (applied.index > recovered_.last) {
-    return {Code::kCorruption, "the applied state is at index " +
-                                   std::to_string(applied.index.value()) + " but the log ends at " +
-                                   std::to_string(recovered_.last.value()) + advice};
+// What this node has promised, as far as it is remembered outside the database, against what is in
+// it.
+Status App::KeepPromises() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  RAFTKV_ASSIGN_OR_RETURN(
+      fence_, wal::Fence::Open(options_.data_dir + "/fence", options_.cluster_id, options_.id,
+                               std::chrono::duration_cast<std::chrono::microseconds>(now).count()));
+  const wal::FenceRecord& fence = fence_->found();
+  HardState& found = recovered_.hard_state;
+  const bool forgot_vote = fence.term == found.term && found.vote.none() && !fence.vote.none();
+  if (fence.term > found.term || forgot_vote) {
+    spdlog::warn("the database forgot a vote: it is in term {}, this node was in term {}",
+                 found.term.value(), fence.term.value());
+    found = {fence.term, fence.vote, found.commit};
+    RAFTKV_RETURN_IF_ERROR(log_store_->RestoreHardState(found));
   }
-  if (applied.index + 1 < recovered_.first) {
-    return {Code::kCorruption,
-            "the log begins at index " + std::to_string(recovered_.first.value()) +
-                " but the applied state ends at " + std::to_string(applied.index.value()) + advice};
+  const LogPosition last{recovered_.last, recovered_.terms.empty() ? recovered_.before_first.term
+                                                                   : recovered_.terms.back().term};
+  const LogPosition acknowledged = fence.acknowledged.at_least;
+  if (!raft::IsBehind(last, acknowledged)) return Status::Ok();
+  const std::string what = fmt::format(
+      "this node acknowledged entries up to index {} of term {}, but its log ends at "
+      "index {} of term {}: the disk lost what was synced, or an older copy of the "
+      "database was put back",
+      acknowledged.index.value(), acknowledged.term.value(), last.index.value(), last.term.value());
+  const Membership& members =
+      recovered_.configs.empty() ? recovered_.membership : recovered_.configs.back().membership;
+  if (members.voters.size() > 1 || !members.IsVoter(options_.id)) {
+    spdlog::error(
+        "{}. It fetches what is missing from the other members, and does not stand for "
+        "election until it is whole",
+        what);
+    return Status::Ok();
   }
-  if (!applied.index.none() && applied.index >= recovered_.first) {
-    std::vector<Entry> entry;
-    RAFTKV_RETURN_IF_ERROR(log_store_->Read(applied.index, applied.index, 1, &entry));
-    if (entry.at(0).term != applied.term) {
-      return {Code::kCorruption, "the applied state and the log disagree on the term of index " +
-                                     std::to_string(applied.index.value()) + advice};
-    }
-  }
-  return Status::Ok();
+  return {Code::kCorruption, what +
+                                 ". No other member has them: restore a backup; or, to go on "
+                                 "without what is missing, remove " +
+                                 options_.data_dir + "/fence"};
 }
 
 // --- Edges ------------------------------------------------------------------------------------
@@ -270,7 +298,9 @@ Status App::StartServers() {
   RAFTKV_ASSIGN_OR_RETURN(
       http_api_, HttpApi::Start(options_, backend_.get(), [this] {
         return metrics_.Text({engine_.get(), kv_store_.get(), apply_loop_.get(), log_writer_.get(),
-                              raft_loop_.get(), readers_.get(), maintenance_.get()});
+                              raft_loop_.get(), readers_.get(), maintenance_.get(),
+                              replica_check_.get(), snapshot_sender_.get(),
+                              snapshot_receiver_.get()});
       }));
   return Status::Ok();
 }
@@ -292,6 +322,7 @@ Status App::Stop() {
   const auto deadline = std::chrono::system_clock::now() + kDrainTimeout;
   stopping_ = true;
   if (backend_) backend_->StopHashing();
+  if (defragmenter_) defragmenter_->Stop();
   if (maintenance_) maintenance_->Stop();
   if (snapshot_receiver_) snapshot_receiver_->Stop();
   if (client_api_) client_api_->SetServing(false);
@@ -318,14 +349,17 @@ Status App::Stop() {
   snapshot_receiver_.reset();
   snapshot_sender_.reset();
   maintenance_.reset();
+  replica_check_.reset();
   backend_.reset();
   log_writer_.reset();
   raft_loop_.reset();
   readers_.reset();
   background_.reset();
+  defragmenter_.reset();
   transport_.reset();
   apply_loop_.reset();
   kv_store_.reset();
+  fence_.reset();
   log_store_.reset();
   engine_.reset();
   lock_.reset();

@@ -10,6 +10,7 @@
 #include "common/status.h"
 #include "server/backend.h"
 #include "server/client_api.h"
+#include "server/defragmenter.h"
 #include "server/http_api.h"
 #include "server/maintenance.h"
 #include "server/metrics.h"
@@ -17,6 +18,7 @@
 #include "server/peer_service.h"
 #include "server/raft_loop.h"
 #include "server/reader_pool.h"
+#include "server/replica_check.h"
 #include "server/snapshot_receiver.h"
 #include "server/snapshot_sender.h"
 #include "server/transport.h"
@@ -24,6 +26,7 @@
 #include "store/directory_lock.h"
 #include "store/engine.h"
 #include "store/kv_store.h"
+#include "wal/fence.h"
 #include "wal/log_store.h"
 #include "wal/log_writer.h"
 
@@ -54,20 +57,19 @@ class App {
   Status BootstrapDirectory(const store::EngineOptions& engine) const;
   Status CheckIdentity();
   Status Recover();
-  Status CheckApplied() const;
+  Status KeepPromises();
 
   // app_threads.cc
   void StartThreads();
   void StartRaftLoop();
   void StartMaintenance();
+  void MakeReplicaCheck();
   void StartSnapshotSender();
   Status StartSnapshotReceiver();
   AdminHooks MakeAdminHooks();
   void End(const std::string& reason);
   void OnRemoved(const std::string& reason);
   JoinedCluster KnownCluster() const;
-  void Defragment();
-  void CompareReplicas();
   Status Backup(const std::function<Status(std::string_view)>& write);
 
   Status StartServers();
@@ -88,20 +90,22 @@ class App {
   std::unique_ptr<store::DirectoryLock> lock_;
   std::unique_ptr<store::Engine> engine_;
   std::unique_ptr<wal::LogStore> log_store_;
+  std::unique_ptr<wal::Fence> fence_;
   std::unique_ptr<store::KvStore> kv_store_;
   wal::RecoveredLog recovered_;
   std::unique_ptr<store::ApplyLoop> apply_loop_;
   std::unique_ptr<Transport> transport_;
   std::unique_ptr<ReaderPool> readers_;
-  // One thread for what takes long and can wait: hashes, defragmentation, comparisons.
+  // One thread for what takes long and can wait: hashes, comparisons.
   std::unique_ptr<ReaderPool> background_;
+  std::unique_ptr<Defragmenter> defragmenter_;
   std::atomic<bool> stopping_{false};
-  std::atomic<bool> defragmenting_{false};
   std::unique_ptr<RaftLoop> raft_loop_;
   std::unique_ptr<SnapshotSender> snapshot_sender_;
   std::unique_ptr<SnapshotReceiver> snapshot_receiver_;
   std::unique_ptr<wal::LogWriter> log_writer_;
   std::unique_ptr<Backend> backend_;
+  std::unique_ptr<ReplicaCheck> replica_check_;
   std::unique_ptr<Maintenance> maintenance_;
   std::unique_ptr<PeerService> peer_service_;
   std::unique_ptr<grpc::Server> peer_server_;

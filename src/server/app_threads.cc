@@ -3,8 +3,9 @@
 
 #include <spdlog/spdlog.h>
 
-#include <map>
+#include <optional>
 #include <random>
+#include <set>
 
 #include "server/app.h"
 #include "server/marker_file.h"
@@ -13,7 +14,6 @@
 #include "store/engine_files.h"
 #include "store/kv_errors.h"
 #include "store/snapshot_file.h"
-#include "store/snapshot_source.h"
 
 namespace raftkv::server {
 namespace {
@@ -22,15 +22,7 @@ constexpr size_t kReaderThreads = 2;
 
 Status BackupCheckpoint(const std::string& path, uint64_t id,
                         const std::function<Status(std::string_view)>& write) {
-  store::EngineOptions options;
-  options.path = path;
-  options.block_cache_bytes = 8 << 20;  // it is read once, in order
-  // The log was written to while its file was linked: see snapshot_store.cc.
-  options.wal_recovery = store::WalRecovery::kTornTail;
-  RAFTKV_ASSIGN_OR_RETURN(auto checkpoint, store::Engine::OpenReadOnly(options));
-  RAFTKV_ASSIGN_OR_RETURN(const wal::RecoveredLog log, wal::LogStore(checkpoint.get()).Recover());
-  RAFTKV_ASSIGN_OR_RETURN(const auto source,
-                          store::SnapshotSource::Open(std::move(checkpoint), log.membership, id));
+  RAFTKV_ASSIGN_OR_RETURN(const auto source, OpenCheckpointSource(path, id));
   return store::WriteSnapshotFile(source.get(), write);
 }
 
@@ -46,16 +38,20 @@ void App::StartThreads() {
                                   [this](const std::string& reason) { OnRemoved(reason); });
   readers_ = std::make_unique<ReaderPool>(kReaderThreads);
   background_ = std::make_unique<ReaderPool>(1);
+  defragmenter_ = std::make_unique<Defragmenter>(engine_.get(), options_.defrag_rate_bytes);
   StartRaftLoop();
   StartSnapshotSender();
   log_writer_ = std::make_unique<wal::LogWriter>(
-      engine_.get(), log_store_.get(),
+      engine_.get(), log_store_.get(), fence_.get(),
       [this](std::span<raft::AppendTask> tasks) {
         // The promises go out from here: a turn of the raft thread would only delay them.
         for (const raft::AppendTask& task : tasks) transport_->Send(task.after_sync);
         raft_loop_->OnAppended(tasks.back().seq);
       },
-      [this](uint64_t microseconds) { metrics_.ObserveSync(microseconds); });
+      [this](uint64_t microseconds) { metrics_.ObserveSync(microseconds); },
+      [this](uint64_t microseconds) {
+        metrics_.ObserveUpkeep(UpkeepTask::kCut, static_cast<double>(microseconds) * 1e-6);
+      });
   raft_loop_->SetLogWriter(log_writer_.get());
   backend_ = std::make_unique<Backend>(options_, engine_.get(), kv_store_.get(), apply_loop_.get(),
                                        raft_loop_.get(), readers_.get(), background_.get(),
@@ -68,6 +64,7 @@ void App::StartThreads() {
 void App::StartRaftLoop() {
   raft::Options raft_options;
   raft_options.id = options_.id;
+  raft_options.run = fence_->run();
   raft_options.heartbeat_ticks = 1;
   raft_options.election_ticks = options_.election_timeout_ms / options_.heartbeat_interval_ms;
   raft::PersistentState state;
@@ -79,6 +76,7 @@ void App::StartRaftLoop() {
   state.before_first = recovered_.before_first;
   state.terms = recovered_.terms;
   state.applied = kv_store_->applied().position;
+  state.acknowledged = fence_->found().acknowledged;
   std::random_device device;
   auto core = std::make_unique<raft::Core>(
       raft_options, state, *log_store_,
@@ -98,6 +96,7 @@ void App::StartRaftLoop() {
   // removal may yet be undone.
   hooks.membership_committed = [this](const Membership& membership) {
     peer_service_->SetMembers(membership);
+    for (const NodeId id : membership.removed) snapshot_sender_->Cancel(id);
   };
   hooks.installing = [this](const raft::SnapshotMeta& snapshot) {
     backend_->SetBase(snapshot.membership);
@@ -143,12 +142,43 @@ Status App::StartSnapshotReceiver() {
   return Status::Ok();
 }
 
+void App::MakeReplicaCheck() {
+  ReplicaCheckHooks hooks;
+  hooks.leads = [this] { return raft_loop_->status().role == raft::Role::kLeader; };
+  hooks.others = [this] {
+    std::set<NodeId> members = raft_loop_->status().membership->All();
+    members.erase(options_.id);
+    return members;
+  };
+  hooks.hash_own = [this]() -> StatusOr<HashKvAnswer> {
+    RAFTKV_ASSIGN_OR_RETURN(const store::KvStore::Hash hash,
+                            kv_store_->HashAt(0, [this] { return stopping_.load(); }));
+    HashKvAnswer answer;
+    answer.hash = hash.hash;
+    answer.revision = static_cast<uint64_t>(hash.revision);
+    return answer;
+  };
+  hooks.ask = [this](NodeId id, uint64_t revision) -> StatusOr<HashKvAnswer> {
+    const std::optional<Url> url = transport_->AddressOf(id);
+    if (!url) return Status(Code::kUnavailable, "its address is not known");
+    HashKvQuestion question{options_.cluster_id, options_.id, id, *url, revision};
+    return AskHashKv(question, [this] { return stopping_.load(); });
+  };
+  hooks.raise_alarm = [this](NodeId id) {
+    backend_->ProposeAlarm(id, etcdserverpb::CORRUPT, /*raise=*/true);
+  };
+  hooks.post = [this](std::function<void()> work) { background_->Post(std::move(work)); };
+  replica_check_ = std::make_unique<ReplicaCheck>(
+      options_.id, std::chrono::seconds(options_.corrupt_check_time_s), std::move(hooks));
+}
+
 void App::StartMaintenance() {
+  MakeReplicaCheck();
   MaintenanceOptions options;
   options.flush = {options_.replay_entries_max, options_.replay_bytes_max};
   options.log_tail_entries = options_.snapshot_catchup_entries;
+  options.log_tail_bytes = options_.snapshot_catchup_bytes;
   options.free_space_reserve_bytes = options_.free_space_reserve_bytes;
-  options.replica_check_every = std::chrono::seconds(options_.corrupt_check_time_s);
   MaintenanceHooks hooks;
   hooks.applied = [this] { return kv_store_->applied().position.index; };
   hooks.durable_applied = [this]() -> StatusOr<Index> {
@@ -158,6 +188,7 @@ void App::StartMaintenance() {
   hooks.bytes_applied = [this] { return raft_loop_->bytes_applied(); };
   hooks.log_first = [this] { return raft_loop_->status().first; };
   hooks.flush = [this] { return engine_->FlushKv(); };
+  hooks.flush_log = [this] { return engine_->FlushLog(); };
   hooks.cut = [this](Index index) { raft_loop_->CutLog(index); };
   // What a snapshot being sent does not hold must still be there when it has arrived.
   hooks.hold_cut = [this] { return snapshot_sender_->sending(); };
@@ -168,9 +199,11 @@ void App::StartMaintenance() {
   hooks.change_alarm = [this](bool raise) {
     backend_->ProposeAlarm(options_.id, etcdserverpb::NOSPACE, raise);
   };
-  hooks.leads = [this] { return raft_loop_->status().role == raft::Role::kLeader; };
-  hooks.check_replicas = [this] { background_->Post([this] { CompareReplicas(); }); };
-  hooks.refresh = [this] { backend_->RefreshAlarms(); };
+  hooks.step = [this](Maintenance::Clock::time_point now) {
+    backend_->RefreshAlarms();
+    replica_check_->Step(now);
+  };
+  hooks.took = [this](UpkeepTask task, double seconds) { metrics_.ObserveUpkeep(task, seconds); };
   maintenance_ = std::make_unique<Maintenance>(options, std::move(hooks));
 }
 
@@ -233,17 +266,20 @@ JoinedCluster App::KnownCluster() const {
     out.peer_urls.assign(member.peerurls().begin(), member.peerurls().end());
     out.learner = member.islearner();
   }
+  // So that one that comes back with an empty directory is told.
+  for (const NodeId id : status.membership->removed) {
+    const auto info = status.membership->info.find(id);
+    if (info == status.membership->info.end()) continue;
+    cluster.members.push_back(
+        {id, "", info->second.peer_urls, /*learner=*/false, /*removed=*/true});
+  }
   return cluster;
 }
 
 AdminHooks App::MakeAdminHooks() {
   AdminHooks hooks;
-  hooks.defragment = [this] {
-    if (defragmenting_.exchange(true)) return;
-    background_->Post([this] {
-      Defragment();
-      defragmenting_ = false;
-    });
+  hooks.defragment = [this](const std::function<bool()>& give_up) {
+    return defragmenter_->Run(give_up);
   };
   hooks.backup = [this](const std::function<Status(std::string_view)>& write) {
     return Backup(write);
@@ -251,52 +287,7 @@ AdminHooks App::MakeAdminHooks() {
   return hooks;
 }
 
-// --- Long work, on the background thread ------------------------------------------------------
-
-// Rewrites the applied state piece by piece, so that neither the disk nor a stop waits for the
-// whole of it. A piece ends where a table of the lowest level does.
-void App::Defragment() {
-  const uint64_t before = engine_->DiskBytes();
-  const store::FamilyHandle kv = engine_->kv();
-  const Status flushed = engine_->FlushKv();
-  if (!flushed.ok()) spdlog::error("{}", flushed.message());
-  rocksdb::ColumnFamilyMetaData data;
-  engine_->db()->GetColumnFamilyMetaData(kv.get(), &data);
-  std::map<std::string, uint64_t> pieces;  // by their last key: bytes
-  for (const rocksdb::LevelMetaData& level : data.levels) {
-    if (level.level == 0 || level.files.empty()) continue;
-    pieces.clear();
-    for (const rocksdb::SstFileMetaData& file : level.files) pieces[file.largestkey] = file.size;
-  }
-  rocksdb::CompactRangeOptions options;
-  options.exclusive_manual_compaction = false;
-  options.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForceOptimized;
-  const auto begin = std::chrono::steady_clock::now();
-  uint64_t rewritten = 0;
-  std::string from;
-  const auto compact = [&](const rocksdb::Slice* first, const rocksdb::Slice* last) {
-    const rocksdb::Status status = engine_->db()->CompactRange(options, kv.get(), first, last);
-    if (!status.ok()) spdlog::warn("defragmentation stopped: {}", status.ToString());
-    return status.ok();
-  };
-  for (const auto& [to, bytes] : pieces) {
-    const rocksdb::Slice first(from);
-    const rocksdb::Slice last(to);
-    if (stopping_ || !compact(from.empty() ? nullptr : &first, &last)) return;
-    from = to;
-    rewritten += bytes;
-    if (options_.defrag_rate_bytes == 0) continue;
-    const auto due =
-        begin + std::chrono::milliseconds(rewritten * 1000 / options_.defrag_rate_bytes);
-    while (!stopping_ && std::chrono::steady_clock::now() < due) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(50));
-    }
-  }
-  const rocksdb::Slice first(from);
-  if (stopping_ || !compact(from.empty() ? nullptr : &first, nullptr)) return;
-  spdlog::info("defragmented pieces={} disk_bytes={}..{}", pieces.size() + 1, before,
-               engine_->DiskBytes());
-}
+// --- Backups ----------------------------------------------------------------------------------
 
 // A checkpoint's files stay while it is read; what is written meanwhile is not in it.
 Status App::Backup(const std::function<Status(std::string_view)>& write) {
@@ -310,45 +301,6 @@ Status App::Backup(const std::function<Status(std::string_view)>& write) {
   const Status removed = store::RemoveTree(path);
   if (!removed.ok()) spdlog::error("{}", removed.message());
   return status;
-}
-
-void App::CompareReplicas() {
-  const std::shared_ptr<const Membership> membership = raft_loop_->status().membership;
-  const StatusOr<store::KvStore::Hash> own =
-      kv_store_->HashAt(0, [this] { return stopping_.load(); });
-  if (!own.ok()) {
-    spdlog::warn("the comparison of members was not made: {}", own.status().message());
-    return;
-  }
-  std::map<NodeId, uint32_t> hashes{{options_.id, own->hash}};
-  for (const NodeId id : membership->All()) {
-    if (id == options_.id || stopping_) continue;
-    HashKvQuestion question;
-    question.cluster = options_.cluster_id;
-    question.from = options_.id;
-    question.to = id;
-    const std::optional<Url> url = transport_->AddressOf(id);
-    if (!url) continue;
-    question.url = *url;
-    question.revision = static_cast<uint64_t>(own->revision);
-    // Followers apply what the leader has only now applied itself within moments; one that is
-    // further behind is compared next time.
-    const StatusOr<HashKvAnswer> answer = AskHashKv(question);
-    if (answer.ok()) {
-      hashes[id] = static_cast<uint32_t>(answer->hash);
-    } else {
-      spdlog::warn("member={:x} was not compared: {}", id.value(), answer.status().message());
-    }
-  }
-  if (stopping_ || raft_loop_->status().role != raft::Role::kLeader) return;
-  const std::set<NodeId> corrupt = CorruptMembers(hashes, options_.id);
-  spdlog::info("compared members={} revision={} corrupt={}", hashes.size(), own->revision,
-               corrupt.size());
-  for (const NodeId id : corrupt) {
-    spdlog::error("member={:x} has other data than the others at revision={}: raising CORRUPT",
-                  id.value(), own->revision);
-    backend_->ProposeAlarm(id, etcdserverpb::CORRUPT, /*raise=*/true);
-  }
 }
 
 }  // namespace raftkv::server

@@ -62,7 +62,17 @@ void Backend::FillHeader(etcdserverpb::ResponseHeader* header) const {
 template <typename Request, typename Response>
 void Backend::Write(store::CommandType type, const Request& request,
                     const store::SessionRef& session, Done<Response> done) {
-  if (Status status = CheckServing(/*local=*/false); !status.ok()) {
+  if (corrupt_) {
+    done(ErrCorrupt(), {});
+    return;
+  }
+  Submit(type, request, session, std::move(done));
+}
+
+template <typename Request, typename Response>
+void Backend::Submit(store::CommandType type, const Request& request,
+                     const store::SessionRef& session, Done<Response> done) {
+  if (Status status = CheckVoting(); !status.ok()) {
     done(std::move(status), {});
     return;
   }
@@ -95,7 +105,7 @@ void Backend::Write(store::CommandType type, const Request& request,
 template <typename Response>
 void Backend::Read(bool serializable, std::function<StatusOr<Response>()> read,
                    Done<Response> done) {
-  if (Status status = CheckServing(serializable); !status.ok()) {
+  if (Status status = CheckReading(serializable); !status.ok()) {
     done(std::move(status), {});
     return;
   }
@@ -278,23 +288,28 @@ etcdserverpb::MemberListResponse Backend::Members() const {
   return response;
 }
 
-Status Backend::CheckServing(bool local) const {
-  if (corrupt_) return ErrCorrupt();
-  if (!local && !raft_loop_->votes()) return ErrLearnerUnsupported();
-  return Status::Ok();
+Status Backend::CheckReading(bool local) const {
+  if (self_corrupt_) return ErrCorrupt();
+  return local ? Status::Ok() : CheckVoting();
+}
+
+Status Backend::CheckVoting() const {
+  return raft_loop_->votes() ? Status::Ok() : ErrLearnerUnsupported();
 }
 
 void Backend::RefreshAlarms() {
   bool no_space = false;
   bool corrupt = false;
+  bool self_corrupt = false;
   for (const etcdserverpb::AlarmMember& alarm : store_->Alarms()) {
     if (alarm.alarm() == etcdserverpb::NOSPACE) no_space = true;
-    if (alarm.alarm() == etcdserverpb::CORRUPT && alarm.memberid() == options_.id.value()) {
-      corrupt = true;
-    }
+    if (alarm.alarm() != etcdserverpb::CORRUPT) continue;
+    corrupt = true;
+    self_corrupt = self_corrupt || alarm.memberid() == options_.id.value();
   }
   no_space_ = no_space;
   corrupt_ = corrupt;
+  self_corrupt_ = self_corrupt;
 }
 
 bool Backend::HasAlarm(NodeId member, etcdserverpb::AlarmType type) const {
@@ -319,7 +334,7 @@ void Backend::ProposeAlarm(NodeId member, etcdserverpb::AlarmType type, bool rai
 void Backend::Alarm(const etcdserverpb::AlarmRequest& request,
                     Done<etcdserverpb::AlarmResponse> done) {
   if (request.action() != etcdserverpb::AlarmRequest::GET) {
-    Write<etcdserverpb::AlarmRequest, etcdserverpb::AlarmResponse>(
+    Submit<etcdserverpb::AlarmRequest, etcdserverpb::AlarmResponse>(
         store::CommandType::kAlarm, request, {},
         [this, done = std::move(done)](Status status, etcdserverpb::AlarmResponse&& response) {
           RefreshAlarms();
@@ -356,7 +371,7 @@ void Backend::MemberList(const etcdserverpb::MemberListRequest& request,
     done(Status::Ok(), Members());
     return;
   }
-  if (Status status = CheckServing(/*local=*/false); !status.ok()) {
+  if (Status status = CheckVoting(); !status.ok()) {
     done(std::move(status), {});
     return;
   }
@@ -389,6 +404,10 @@ void Backend::MoveLeader(NodeId target, Done<etcdserverpb::MoveLeaderResponse> d
 }
 
 void Backend::Ready(std::function<void(Status)> done) {
+  if (self_corrupt_) {
+    done(ErrCorrupt());
+    return;
+  }
   raft_loop_->ReadBarrier(std::move(done), std::chrono::milliseconds(options_.election_timeout_ms));
 }
 

@@ -51,7 +51,8 @@ class Backend {
   // Linearizable (after a read barrier) unless the request says otherwise.
   void MemberList(const etcdserverpb::MemberListRequest& request,
                   Done<etcdserverpb::MemberListResponse> done);
-  // Raises, lowers or lists alarms, through the log.
+  // Raises, lowers or lists alarms, through the log. As in etcd, a CORRUPT alarm of any member
+  // refuses every change of the data; beyond etcd, that member's reads too.
   void Alarm(const etcdserverpb::AlarmRequest& request, Done<etcdserverpb::AlarmResponse> done);
   void HashKv(int64_t revision, Done<store::KvStore::Hash> done);
   // Hashes under way end with kCancelled; new ones too.
@@ -87,18 +88,24 @@ class Backend {
   RaftLoop* raft_loop() const { return raft_loop_; }
 
  private:
+  // A change of the data: refused while any member is known to be corrupt.
   template <typename Request, typename Response>
   void Write(store::CommandType type, const Request& request, const store::SessionRef& session,
              Done<Response> done);
+  // Through the log, whatever alarm is raised.
+  template <typename Request, typename Response>
+  void Submit(store::CommandType type, const Request& request, const store::SessionRef& session,
+              Done<Response> done);
 
   // Runs `read` on a reader thread, after a read barrier unless `serializable`.
   template <typename Response>
   void Read(bool serializable, std::function<StatusOr<Response>()> read, Done<Response> done);
 
   etcdserverpb::MemberListResponse Members() const;
-  // Why this node can't serve: it does not vote (unless `local`, a read of what it has), or its
-  // data is known to be corrupt.
-  Status CheckServing(bool local) const;
+  // Why this node can't serve reads: its data is known to be corrupt, or it does not vote (unless
+  // `local`, a read of what it has).
+  Status CheckReading(bool local) const;
+  Status CheckVoting() const;
 
   const ServerOptions options_;
   store::Engine* const engine_;
@@ -111,8 +118,9 @@ class Backend {
   mutable std::mutex base_mutex_;
   Membership base_;
   std::atomic<bool> stop_hashing_{false};
-  std::atomic<bool> no_space_{false};  // anywhere in the cluster
-  std::atomic<bool> corrupt_{false};   // this node
+  std::atomic<bool> no_space_{false};      // some member's alarm
+  std::atomic<bool> corrupt_{false};       // some member's alarm
+  std::atomic<bool> self_corrupt_{false};  // this node's
   std::atomic<uint64_t> next_request_id_;
   std::atomic<bool> publishing_{false};
 };

@@ -3,6 +3,8 @@
 #include <filesystem>
 #include <set>
 
+#include "server/marker_file.h"
+
 namespace raftkv::server {
 namespace {
 
@@ -15,10 +17,12 @@ const std::set<std::string> kHarmless = {"raftkv.lock", "db.bootstrap", "lost+fo
 }  // namespace
 
 Status CheckNotForeign(const std::string& data_dir) {
-  // A file or a pipe of these names is no node's; so is a directory "member", which etcd has.
+  // A file or a pipe "db" is no node's; nor is a directory "member", which etcd has.
   std::error_code error;
   if (fs::is_directory(data_dir + "/db", error)) return Status::Ok();
-  if (fs::is_regular_file(data_dir + "/member", error)) return Status::Ok();
+  for (const char* marker : {kMemberMarker, kRemovedMarker}) {
+    if (fs::is_regular_file(data_dir + "/" + marker, error)) return Status::Ok();
+  }
   fs::directory_iterator it(data_dir, error);
   if (error) return Status::Ok();  // not there, or unreadable: whoever makes or locks it says so
   for (; it != fs::directory_iterator(); it.increment(error)) {

@@ -15,6 +15,10 @@ constexpr auto kStepEvery = std::chrono::milliseconds(100);
 constexpr auto kSpaceCheckEvery = std::chrono::seconds(1);
 constexpr uint64_t kCutStepMax = 200'000;
 
+double Seconds(Maintenance::Clock::time_point since) {
+  return std::chrono::duration<double>(Maintenance::Clock::now() - since).count();
+}
+
 }  // namespace
 
 StatusOr<uint64_t> FreeBytes(const std::string& path) {
@@ -55,22 +59,25 @@ void Maintenance::Run() {
 }
 
 void Maintenance::Step(Clock::time_point now) {
-  hooks_.refresh();
+  hooks_.step(now);
+  durable_before_ = durable_;
   const StatusOr<Index> durable = hooks_.durable_applied();
   if (durable.ok()) durable_ = *durable;
   const Index applied = hooks_.applied();
-  meter_.Sample(applied, hooks_.bytes_applied());
+  const uint64_t bytes = hooks_.bytes_applied();
+  meter_.Sample(applied, bytes);
+  tail_meter_.Sample(applied, bytes);
   FlushIfDue(applied);
   CutIfDue();
+  FlushLogIfDue();
   WatchSpace(now);
-  CheckReplicas(now);
 }
 
 void Maintenance::FlushIfDue(Index applied) {
   if (!FlushIsDue(options_.flush, applied, durable_, meter_.BytesAfter(durable_))) return;
   const auto begin = Clock::now();
   const Status flushed = hooks_.flush();
-  const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+  const double seconds = Seconds(begin);
   if (!flushed.ok()) {
     spdlog::error("can't flush the applied state: {}", flushed.message());
     return;
@@ -78,17 +85,26 @@ void Maintenance::FlushIfDue(Index applied) {
   spdlog::debug("flushed the applied state index={} seconds={:.3f}", applied.value(), seconds);
   const StatusOr<Index> durable = hooks_.durable_applied();
   if (durable.ok()) durable_ = *durable;
+  hooks_.took(UpkeepTask::kFlush, seconds);
   std::lock_guard lock(mutex_);
   ++stats_.flushes;
   stats_.flush_seconds += seconds;
+}
+
+// How many entries to keep behind the durable state: fewer where they are large.
+uint64_t Maintenance::TailEntries() {
+  const Index far = tail_meter_.BytesBack(options_.log_tail_bytes);
+  if (far.none()) return options_.log_tail_entries;
+  const uint64_t near = durable_ > far ? durable_ - far : 0;
+  return std::min(options_.log_tail_entries, near);
 }
 
 void Maintenance::CutIfDue() {
   CutState state;
   state.first = hooks_.log_first();
   state.durable_applied = durable_;
-  state.tail = options_.log_tail_entries;
-  state.step_min = std::max<uint64_t>(1, options_.log_tail_entries / 4);
+  state.tail = TailEntries();
+  state.step_min = std::max<uint64_t>(1, state.tail / 4);
   state.step_max = std::max(kCutStepMax, state.step_min);
   const Index target = CutTarget(state);
   // One that was asked for and does not show yet is on its way.
@@ -99,10 +115,29 @@ void Maintenance::CutIfDue() {
   ++stats_.cuts_asked;
 }
 
+// Once kv is flushed, what keeps the WAL is the memtables of the log and of raft_meta, and a start
+// reads all of the WAL. So they are flushed as well, but a step later: by then the log is cut, and
+// the entries that went are not written out to a table only to be deleted from it.
+void Maintenance::FlushLogIfDue() {
+  if (durable_ == log_flushed_at_ || durable_ != durable_before_) return;
+  const auto begin = Clock::now();
+  const Status flushed = hooks_.flush_log();
+  if (!flushed.ok()) {
+    spdlog::error("can't flush the log: {}", flushed.message());
+    return;
+  }
+  log_flushed_at_ = durable_;
+  hooks_.took(UpkeepTask::kFlushLog, Seconds(begin));
+  std::lock_guard lock(mutex_);
+  ++stats_.log_flushes;
+}
+
 void Maintenance::WatchSpace(Clock::time_point now) {
   if (options_.free_space_reserve_bytes == 0 || now < next_space_check_) return;
   next_space_check_ = now + kSpaceCheckEvery;
+  const auto begin = Clock::now();
   const StatusOr<uint64_t> free = hooks_.free_bytes();
+  hooks_.took(UpkeepTask::kSpace, Seconds(begin));
   if (!free.ok()) {
     spdlog::error("{}", free.status().message());
     return;
@@ -117,20 +152,6 @@ void Maintenance::WatchSpace(Clock::time_point now) {
   spdlog::warn("{} the NOSPACE alarm free_bytes={} reserve_bytes={}",
                *change ? "raising" : "lowering", *free, options_.free_space_reserve_bytes);
   hooks_.change_alarm(*change);
-}
-
-void Maintenance::CheckReplicas(Clock::time_point now) {
-  if (options_.replica_check_every.count() == 0) return;
-  // The first check comes a whole interval after the start, or after this node became the leader.
-  if (!hooks_.leads() || next_replica_check_ == Clock::time_point{}) {
-    next_replica_check_ = now + options_.replica_check_every;
-    return;
-  }
-  if (now < next_replica_check_) return;
-  next_replica_check_ = now + options_.replica_check_every;
-  hooks_.check_replicas();
-  std::lock_guard lock(mutex_);
-  ++stats_.replica_checks;
 }
 
 MaintenanceStats Maintenance::stats() const {

@@ -1,5 +1,5 @@
 // The node's upkeep: flushes the applied state so that a restart replays little, has the log cut
-// behind it, watches the free space of the disk, and has the members' data compared.
+// behind it and the WAL freed, and watches the free space of the disk.
 #pragma once
 
 #include <atomic>
@@ -19,9 +19,12 @@ namespace raftkv::server {
 struct MaintenanceOptions {
   FlushLimits flush;
   uint64_t log_tail_entries = 5000;
-  uint64_t free_space_reserve_bytes = 0;        // 0: not watched
-  std::chrono::seconds replica_check_every{0};  // 0: never
+  uint64_t log_tail_bytes = UINT64_MAX;
+  uint64_t free_space_reserve_bytes = 0;  // 0: not watched
 };
+
+// Upkeep that takes time; kCut is the log writer's part of it.
+enum class UpkeepTask { kFlush, kFlushLog, kCut, kSpace };
 
 // What maintenance works on. All must be set; none is called before Start (or Step).
 struct MaintenanceHooks {
@@ -29,21 +32,22 @@ struct MaintenanceHooks {
   std::function<StatusOr<Index>()> durable_applied;
   std::function<uint64_t()> bytes_applied;  // since the start
   std::function<Index()> log_first;
-  std::function<Status()> flush;  // may take its time
+  std::function<Status()> flush;      // may take its time
+  std::function<Status()> flush_log;  // likewise
   std::function<void(Index)> cut;
   std::function<bool()> hold_cut;  // somebody still needs the log's beginning
   std::function<StatusOr<uint64_t>()> free_bytes;
   std::function<bool()> space_alarm_raised;      // this node's own
   std::function<void(bool raise)> change_alarm;  // may be repeated until it shows
-  std::function<bool()> leads;
-  std::function<void()> check_replicas;  // starts a comparison; does not wait for it
-  std::function<void()> refresh;         // at every step
+  // At every step: what has a schedule of its own (ReplicaCheck) or none.
+  std::function<void(std::chrono::steady_clock::time_point now)> step;
+  std::function<void(UpkeepTask, double seconds)> took;
 };
 
 struct MaintenanceStats {
   uint64_t flushes = 0;
+  uint64_t log_flushes = 0;
   uint64_t cuts_asked = 0;
-  uint64_t replica_checks = 0;
   uint64_t free_bytes = 0;   // as last seen
   double flush_seconds = 0;  // spent in flushes, in which nothing else of maintenance happens
 };
@@ -69,18 +73,23 @@ class Maintenance {
   void Run();
   void FlushIfDue(Index applied);
   void CutIfDue();
+  uint64_t TailEntries();
+  void FlushLogIfDue();
   void WatchSpace(Clock::time_point now);
-  void CheckReplicas(Clock::time_point now);
 
   const MaintenanceOptions options_;
   const MaintenanceHooks hooks_;
 
   // The thread's own.
   ReplayMeter meter_;
+  ReplayMeter tail_meter_;
   Index durable_;
   Index cut_asked_;
+  // Where the applied state was flushed up to when the step before began, and when the log was
+  // flushed for the last time.
+  Index durable_before_;
+  Index log_flushed_at_;
   Clock::time_point next_space_check_{};
-  Clock::time_point next_replica_check_{};
 
   mutable std::mutex mutex_;
   std::condition_variable wake_;

@@ -23,6 +23,14 @@ uint64_t ReplayMeter::BytesAfter(Index durable) {
   return points_.empty() ? 0 : points_.back().bytes - points_.front().bytes;
 }
 
+Index ReplayMeter::BytesBack(uint64_t bytes) {
+  const auto far_enough = [&](const Point& point) {
+    return points_.back().bytes - point.bytes >= bytes;
+  };
+  while (points_.size() > 1 && far_enough(points_[1])) points_.pop_front();
+  return !points_.empty() && far_enough(points_.front()) ? points_.front().applied : Index();
+}
+
 bool FlushIsDue(const FlushLimits& limits, Index applied, Index durable, uint64_t bytes) {
   if (applied <= durable) return false;
   return applied - durable > limits.entries_max || bytes > limits.bytes_max;
@@ -41,22 +49,6 @@ std::optional<bool> SpaceAlarmChange(bool raised, uint64_t free_bytes, uint64_t 
   if (!raised && free_bytes < reserve_bytes) return true;
   if (raised && free_bytes >= reserve_bytes + reserve_bytes / 4) return false;
   return std::nullopt;
-}
-
-std::set<NodeId> CorruptMembers(const std::map<NodeId, uint32_t>& hashes, NodeId leader) {
-  std::map<uint32_t, size_t> votes;
-  for (const auto& [id, hash] : hashes) ++votes[hash];
-  const auto own = hashes.find(leader);
-  if (own == hashes.end()) return {};
-  uint32_t right = own->second;
-  for (const auto& [hash, count] : votes) {
-    if (count > hashes.size() / 2) right = hash;
-  }
-  std::set<NodeId> wrong;
-  for (const auto& [id, hash] : hashes) {
-    if (hash != right) wrong.insert(id);
-  }
-  return wrong;
 }
 
 }  // namespace raftkv::server

@@ -3,9 +3,7 @@
 
 #include <cstdint>
 #include <deque>
-#include <map>
 #include <optional>
-#include <set>
 
 #include "common/types.h"
 
@@ -19,6 +17,9 @@ class ReplayMeter {
   void Sample(Index applied, uint64_t bytes);
   // Applied after `durable`.
   uint64_t BytesAfter(Index durable);
+  // An index up to which all entries lie at least `bytes` behind the last sample; none where that
+  // is not known. Forgets what lies before it.
+  Index BytesBack(uint64_t bytes);
 
  private:
   struct Point {
@@ -51,9 +52,5 @@ Index CutTarget(const CutState& state);
 // Whether the NOSPACE alarm is to be raised (true) or lowered (false), or left. It is lowered at a
 // quarter more than the reserve, so that it does not flap.
 std::optional<bool> SpaceAlarmChange(bool raised, uint64_t free_bytes, uint64_t reserve_bytes);
-
-// Which members' data is wrong, given every member's hash of the same revision: those that differ
-// from what a majority of them has, or without one from the leader.
-std::set<NodeId> CorruptMembers(const std::map<NodeId, uint32_t>& hashes, NodeId leader);
 
 }  // namespace raftkv::server

@@ -8,7 +8,9 @@
 
 namespace raftkv::server {
 
-// In the data directory of a member that was removed from its cluster.
+// In the data directory of a node: its name.
+inline constexpr char kMemberMarker[] = "member";
+// In the data directory of a member that was removed from its cluster: who said so.
 inline constexpr char kRemovedMarker[] = "removed";
 
 // Makes `path` hold `content`, durably and atomically (written beside, synced, renamed, directory

@@ -11,7 +11,7 @@ namespace {
 // Whether another member than `self` has one of the addresses.
 bool UrlIsTaken(const Membership& membership, NodeId self, const std::vector<std::string>& urls) {
   for (const auto& [id, info] : membership.info) {
-    if (id == self) continue;
+    if (id == self || !membership.Contains(id)) continue;
     for (const std::string& url : urls) {
       if (std::ranges::find(info.peer_urls, url) != info.peer_urls.end()) return true;
     }
@@ -83,8 +83,7 @@ StatusOr<Membership> RemoveMember(const ClusterView& view, NodeId id) {
   if (!target.Contains(id)) return store::ErrMemberNotFound();
   const bool voted = target.voters.erase(id) > 0;
   target.learners.erase(id);
-  target.info.erase(id);
-  target.removed.insert(id);
+  target.removed.insert(id);  // its URLs stay: who comes back with them is told
   if (voted && !HasQuorum(target.voters, view.active)) return ErrNotEnoughStarted();
   return target;
 }

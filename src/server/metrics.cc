@@ -19,9 +19,24 @@ prometheus::Histogram::BucketBoundaries LatencyBuckets() {
 }
 
 prometheus::Histogram* AddHistogram(prometheus::Registry* registry, const std::string& name,
-                                    const std::string& help) {
+                                    const std::string& help,
+                                    const prometheus::Labels& labels = {}) {
   return &prometheus::BuildHistogram().Name(name).Help(help).Register(*registry).Add(
-      {}, LatencyBuckets());
+      labels, LatencyBuckets());
+}
+
+const char* TaskName(UpkeepTask task) {
+  switch (task) {
+    case UpkeepTask::kFlush:
+      return "flush";
+    case UpkeepTask::kFlushLog:
+      return "flush_log";
+    case UpkeepTask::kCut:
+      return "cut";
+    case UpkeepTask::kSpace:
+      return "space";
+  }
+  return "";
 }
 
 double Seconds(const timeval& time) {
@@ -34,7 +49,15 @@ Metrics::Metrics()
     : sync_seconds_(AddHistogram(&registry_, "raftkv_log_sync_duration_seconds",
                                  "Time of one batch write and fsync of the Raft log")),
       apply_seconds_(AddHistogram(&registry_, "raftkv_apply_duration_seconds",
-                                  "Time to apply one batch of committed entries")) {}
+                                  "Time to apply one batch of committed entries")) {
+  for (const UpkeepTask task :
+       {UpkeepTask::kFlush, UpkeepTask::kFlushLog, UpkeepTask::kCut, UpkeepTask::kSpace}) {
+    upkeep_seconds_[task] =
+        AddHistogram(&registry_, "raftkv_maintenance_duration_seconds",
+                     "Time of one piece of upkeep; of a cut, how long the log writer was held up",
+                     {{"task", TaskName(task)}});
+  }
+}
 
 void Metrics::ObserveSync(uint64_t microseconds) {
   sync_seconds_->Observe(static_cast<double>(microseconds) * 1e-6);
@@ -42,6 +65,10 @@ void Metrics::ObserveSync(uint64_t microseconds) {
 
 void Metrics::ObserveApply(uint64_t microseconds) {
   apply_seconds_->Observe(static_cast<double>(microseconds) * 1e-6);
+}
+
+void Metrics::ObserveUpkeep(UpkeepTask task, double seconds) {
+  upkeep_seconds_.at(task)->Observe(seconds);
 }
 
 void Metrics::SetReplay(uint64_t entries, double seconds) {
@@ -69,6 +96,10 @@ void Metrics::CollectRaft(const RaftStatus& status) {
              status.role == role ? 1 : 0, {{"role", std::string(raft::RoleName(role))}});
   }
   SetGauge("raftkv_raft_has_leader", "1 while a leader is known", status.leader.none() ? 0 : 1);
+  SetGauge(
+      "raftkv_raft_lost_acknowledged",
+      "1 while the log lacks entries that this node acknowledged: it does not stand for election",
+      status.lost_acknowledged ? 1 : 0);
   SetGauge("raftkv_raft_term", "Current term", static_cast<double>(status.term.value()));
   SetGauge("raftkv_raft_commit_index", "Highest index known to be committed",
            static_cast<double>(status.commit.value()));
@@ -154,10 +185,12 @@ void Metrics::CollectMaintenance(const Sources& sources) {
   const MaintenanceStats stats = sources.maintenance->stats();
   SetCounter("raftkv_kv_flushes_total", "Planned flushes of the applied state",
              static_cast<double>(stats.flushes));
+  SetCounter("raftkv_log_flushes_total", "Planned flushes of the log, which free the WAL",
+             static_cast<double>(stats.log_flushes));
   SetCounter("raftkv_kv_flush_seconds_total", "Time maintenance spent in planned flushes",
              stats.flush_seconds);
   SetCounter("raftkv_replica_checks_total", "Comparisons of the members' data that were started",
-             static_cast<double>(stats.replica_checks));
+             static_cast<double>(sources.replica_check->started()));
   SetGauge("raftkv_free_space_bytes", "Free space of the data directory's file system",
            static_cast<double>(stats.free_bytes));
   double alarms[3] = {0, 0, 0};
@@ -168,6 +201,25 @@ void Metrics::CollectMaintenance(const Sources& sources) {
     SetGauge("raftkv_alarms", "Alarms that are raised", alarms[type],
              {{"alarm", etcdserverpb::AlarmType_Name(type)}});
   }
+}
+
+void Metrics::CollectTransfers(const TransferStats& sent, const TransferStats& received) {
+  SetCounter("raftkv_snapshots_sent_total", "Snapshots delivered to other members",
+             static_cast<double>(sent.completed));
+  SetCounter("raftkv_snapshots_send_failed_total", "Snapshots that were not delivered",
+             static_cast<double>(sent.failed));
+  SetCounter("raftkv_snapshot_sent_bytes_total", "Bytes of snapshots sent",
+             static_cast<double>(sent.bytes));
+  SetCounter("raftkv_snapshot_send_seconds_total", "Time it took to deliver snapshots",
+             sent.seconds);
+  SetCounter("raftkv_snapshots_received_total", "Snapshots received whole and verified",
+             static_cast<double>(received.completed));
+  SetCounter("raftkv_snapshots_receive_failed_total", "Snapshots refused on the way",
+             static_cast<double>(received.failed));
+  SetCounter("raftkv_snapshot_received_bytes_total", "Bytes of snapshots received",
+             static_cast<double>(received.bytes));
+  SetCounter("raftkv_snapshot_receive_seconds_total", "Time it took to receive snapshots",
+             received.seconds);
 }
 
 void Metrics::CollectProcess() {
@@ -191,6 +243,7 @@ std::string Metrics::Text(const Sources& sources) {
   CollectRaft(sources.raft_loop->status());
   CollectStorage(sources);
   CollectMaintenance(sources);
+  CollectTransfers(sources.snapshot_sender->stats(), sources.snapshot_receiver->stats());
   CollectProcess();
   return prometheus::TextSerializer().Serialize(registry_.Collect());
 }

@@ -4,13 +4,17 @@
 #include <prometheus/histogram.h>
 #include <prometheus/registry.h>
 
-#include <functional>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "server/maintenance.h"
 #include "server/raft_loop.h"
 #include "server/reader_pool.h"
+#include "server/replica_check.h"
+#include "server/snapshot_receiver.h"
+#include "server/snapshot_sender.h"
 #include "store/apply_loop.h"
 #include "store/engine.h"
 #include "store/kv_store.h"
@@ -25,6 +29,7 @@ class Metrics {
 
   void ObserveSync(uint64_t microseconds);
   void ObserveApply(uint64_t microseconds);
+  void ObserveUpkeep(UpkeepTask task, double seconds);
 
   // Entries replayed at this start, and how long until they were applied.
   void SetReplay(uint64_t entries, double seconds);
@@ -38,6 +43,9 @@ class Metrics {
     RaftLoop* raft_loop = nullptr;
     ReaderPool* readers = nullptr;
     Maintenance* maintenance = nullptr;
+    ReplicaCheck* replica_check = nullptr;
+    SnapshotSender* snapshot_sender = nullptr;
+    SnapshotReceiver* snapshot_receiver = nullptr;
   };
 
   // The Prometheus text format, as of now.
@@ -47,6 +55,7 @@ class Metrics {
   void CollectRaft(const RaftStatus& status);
   void CollectStorage(const Sources& sources);
   void CollectMaintenance(const Sources& sources);
+  void CollectTransfers(const TransferStats& sent, const TransferStats& received);
   void CollectProcess();
   void SetGauge(const std::string& name, const std::string& help, double value,
                 const prometheus::Labels& labels = {});
@@ -57,6 +66,7 @@ class Metrics {
   prometheus::Registry registry_;
   prometheus::Histogram* sync_seconds_;
   prometheus::Histogram* apply_seconds_;
+  std::map<UpkeepTask, prometheus::Histogram*> upkeep_seconds_;
 };
 
 }  // namespace raftkv::server

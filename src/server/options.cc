@@ -113,6 +113,10 @@ void DefineUpkeepFlags(CLI::App* app, ServerOptions* o) {
                   "Entries kept in the log behind the durable applied state, for late followers")
       ->check(any)
       ->capture_default_str();
+  app->add_option("--snapshot-catchup-bytes", o->snapshot_catchup_bytes,
+                  "Keep fewer of those entries where they hold more bytes than this")
+      ->check(any)
+      ->capture_default_str();
   app->add_option("--replay-entries-max", o->replay_entries_max,
                   "Flush the applied state when a restart would replay more entries")
       ->check(CLI::Range(uint64_t{1}, uint64_t{1} << 50))

@@ -1,5 +1,7 @@
 #include "server/peer_channel.h"
 
+#include <spdlog/spdlog.h>
+
 namespace raftkv::server {
 
 std::shared_ptr<grpc::Channel> MakePeerChannel(const Url& url) {
@@ -27,6 +29,13 @@ void AddPeerMetadata(grpc::ClientContext* context, ClusterId cluster, NodeId fro
   context->AddMetadata(kPeerMetaFrom, std::to_string(from.value()));
   context->AddMetadata(kPeerMetaTo, std::to_string(to.value()));
   if (!advertise_url.empty()) context->AddMetadata(kPeerMetaFromUrl, advertise_url);
+}
+
+grpc::Status RemovedRefusal(NodeId id) {
+  return {grpc::StatusCode::PERMISSION_DENIED,
+          fmt::format("{}: member {:x}; to bring this machine back, run raftkvctl member add and "
+                      "start it with an empty data directory",
+                      kRemovedMessage, id.value())};
 }
 
 bool IsRemovedStatus(const grpc::Status& status) {

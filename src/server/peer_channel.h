@@ -33,6 +33,8 @@ std::shared_ptr<grpc::Channel> MakePeerChannel(const Url& url);
 void AddPeerMetadata(grpc::ClientContext* context, ClusterId cluster, NodeId from, NodeId to,
                      const std::string& advertise_url);
 
+// What a call of the member `id` is answered that was removed.
+grpc::Status RemovedRefusal(NodeId id);
 // Whether `status` says that the caller was removed from the cluster.
 bool IsRemovedStatus(const grpc::Status& status);
 

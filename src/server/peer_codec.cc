@@ -30,6 +30,7 @@ struct BodyEncoder {
     auto* out = frame->mutable_append_request();
     Encode(m.previous, out->mutable_previous());
     out->set_commit(m.commit.value());
+    Encode(m.counted, out->mutable_counted());
     out->mutable_entries()->Reserve(static_cast<int>(m.entries.size()));
     for (const Entry& entry : m.entries) {
       auto* e = out->add_entries();
@@ -44,14 +45,18 @@ struct BodyEncoder {
     out->set_match(m.match.value());
     out->set_rejected_previous(m.rejected_previous.value());
     Encode(m.hint, out->mutable_hint());
+    out->set_run(m.run);
   }
   void operator()(const raft::Heartbeat& m) const {
     auto* out = frame->mutable_heartbeat();
     out->set_commit(m.commit.value());
     out->set_read_round(m.read_round);
+    Encode(m.counted, out->mutable_counted());
   }
   void operator()(const raft::HeartbeatResponse& m) const {
-    frame->mutable_heartbeat_response()->set_read_round(m.read_round);
+    auto* out = frame->mutable_heartbeat_response();
+    out->set_read_round(m.read_round);
+    out->set_run(m.run);
   }
   void operator()(const raft::TimeoutNow&) const { frame->mutable_timeout_now(); }
   void operator()(const raft::ReadIndexRequest& m) const {
@@ -70,6 +75,7 @@ StatusOr<raft::AppendRequest> DecodeAppend(peer::v1::AppendRequest* in) {
   raft::AppendRequest out;
   out.previous = Decode(in->previous());
   out.commit = Index(in->commit());
+  out.counted = Decode(in->counted());
   out.entries.reserve(in->entries_size());
   Index index = out.previous.index;
   Term term = out.previous.term;
@@ -119,17 +125,21 @@ StatusOr<raft::Message> DecodeMessage(NodeId from, NodeId to, peer::v1::Frame* f
     }
     case Frame::kAppendResponse: {
       const auto& in = frame->append_response();
-      message.body = raft::AppendResponse{in.rejected(), Index(in.match()),
-                                          Index(in.rejected_previous()), Decode(in.hint())};
+      message.body =
+          raft::AppendResponse{in.rejected(), Index(in.match()), Index(in.rejected_previous()),
+                               Decode(in.hint()), in.run()};
       return message;
     }
-    case Frame::kHeartbeat:
-      message.body =
-          raft::Heartbeat{Index(frame->heartbeat().commit()), frame->heartbeat().read_round()};
+    case Frame::kHeartbeat: {
+      const auto& in = frame->heartbeat();
+      message.body = raft::Heartbeat{Index(in.commit()), in.read_round(), Decode(in.counted())};
       return message;
-    case Frame::kHeartbeatResponse:
-      message.body = raft::HeartbeatResponse{frame->heartbeat_response().read_round()};
+    }
+    case Frame::kHeartbeatResponse: {
+      const auto& in = frame->heartbeat_response();
+      message.body = raft::HeartbeatResponse{in.read_round(), in.run()};
       return message;
+    }
     case Frame::kTimeoutNow:
       return message;
     case Frame::kReadIndexRequest:

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 
 #include "common/status.h"
 #include "common/types.h"
@@ -23,13 +24,15 @@ struct HashKvQuestion {
   ClusterId cluster;
   NodeId from;
   NodeId to;
-  Url url;                // where `to` is reached
-  uint64_t revision = 0;  // 0: the current one
-  std::chrono::milliseconds timeout{30'000};
+  Url url;                                     // where `to` is reached
+  uint64_t revision = 0;                       // 0: the current one
+  std::chrono::milliseconds timeout{300'000};  // hashing a large state takes its time
 };
 
-// Blocks. kOutOfRange when the revision is in the future there or was compacted (the member's own
-// message says which); kUnavailable when the member can't be reached.
-StatusOr<HashKvAnswer> AskHashKv(const HashKvQuestion& question);
+// Blocks, until `stop` (asked every so often) says true at the latest. kOutOfRange when the
+// revision is in the future there or was compacted (the member's own message says which);
+// kUnavailable when the member can't be reached; kCorruption when it found its data damaged.
+StatusOr<HashKvAnswer> AskHashKv(const HashKvQuestion& question,
+                                 const std::function<bool()>& stop = nullptr);
 
 }  // namespace raftkv::server

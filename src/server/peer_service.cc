@@ -33,13 +33,6 @@ grpc::Status Refusal(const std::string& why) {
   return {grpc::StatusCode::FAILED_PRECONDITION, why};
 }
 
-grpc::Status RemovedRefusal(NodeId id) {
-  return {grpc::StatusCode::PERMISSION_DENIED,
-          fmt::format("{}: member {:x}; to bring this machine back, run raftkvctl member add and "
-                      "start it with an empty data directory",
-                      kRemovedMessage, id.value())};
-}
-
 grpc::Status CheckVersion(const grpc::CallbackServerContext& context) {
   if (MetadataText(context, kPeerMetaVersion) == kPeerProtocolVersion) return grpc::Status::OK;
   return Refusal("peer protocol version is not " + std::string(kPeerProtocolVersion) +
@@ -111,6 +104,7 @@ PeerService::~PeerService() = default;
 
 void PeerService::SetMembers(const Membership& committed) {
   std::vector<std::shared_ptr<Reader>> refused;
+  if (handlers_.snapshots != nullptr) handlers_.snapshots->SetRemoved(committed.removed);
   {
     std::lock_guard lock(mutex_);
     removed_ = committed.removed;

@@ -504,8 +504,20 @@ void RaftLoop::PublishStatus() {
   status.membership = membership_;
   status.log_cuts = log_cuts_;
   status.snapshots_installed = snapshots_installed_;
+  status.lost_acknowledged = core_->acknowledged().lost();
   term_.store(status.term.value(), std::memory_order_relaxed);
   std::lock_guard lock(status_mutex_);
+  if (status_.lost_acknowledged != status.lost_acknowledged) {
+    const LogPosition owed = core_->acknowledged().owed().at_least;
+    if (status.lost_acknowledged) {
+      spdlog::error(
+          "entries are missing that this node acknowledged, up to index {} of term {}: it "
+          "does not stand for election until it has them again",
+          owed.index.value(), owed.term.value());
+    } else {
+      spdlog::info("what this node acknowledged is whole again");
+    }
+  }
   status_ = std::move(status);
 }
 

@@ -45,6 +45,7 @@ struct RaftStatus {
   uint64_t peer_batches_dropped = 0;
   std::vector<raft::PeerStatus> peers;
   std::shared_ptr<const Membership> membership;  // in force; never null once the loop was started
+  bool lost_acknowledged = false;  // the log lacks entries that this node acknowledged
   uint64_t log_cuts = 0;
   uint64_t snapshots_installed = 0;
 };

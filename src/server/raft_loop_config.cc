@@ -51,12 +51,16 @@ void RaftLoop::CarryOutInstall(const raft::SnapshotMeta& snapshot) {
   spdlog::info("installing a snapshot index={} term={} staged={}", snapshot.last.index.value(),
                snapshot.last.term.value(), snapshot.id);
   ++snapshots_installed_;
-  // The snapshot holds the outcome of these, but not their answers.
+  // The snapshot may hold these writes, but not their answers. Of those that were sent to the
+  // leader it is not even known whether they are in it or come after it.
+  const Status unknown(Code::kOutcomeUnknown, store::ErrTimeoutLeaderFail().message());
   for (Proposed& proposed : proposed_) {
     if (proposed.position.index > snapshot.last.index) break;
-    FailWrite(proposed.done, {Code::kOutcomeUnknown, store::ErrTimeoutLeaderFail().message()});
+    FailWrite(proposed.done, unknown);
   }
   std::erase_if(proposed_, [](const Proposed& proposed) { return !proposed.done; });
+  for (auto& [id, forwarded] : forwarded_) FailWrite(forwarded.done, unknown);
+  forwarded_.clear();
   if (hooks_.installing) hooks_.installing(snapshot);
   apply_loop_->SwitchTo(snapshot.id, snapshot.last.index);
 }

@@ -6,12 +6,15 @@
 #include <filesystem>
 #include <utility>
 
+#include "server/peer_channel.h"
+
 namespace raftkv::server {
 namespace {
 
 namespace fs = std::filesystem;
 
 using Answer = peer::v1::SnapshotAnswer;
+using Clock = std::chrono::steady_clock;
 
 Answer MakeAnswer(Answer::Outcome outcome, uint64_t next_chunk, const std::string& reason = "") {
   Answer answer;
@@ -69,7 +72,7 @@ class SnapshotReceiver::Session : public Reactor, public std::enable_shared_from
     Event event{shared_from_this(), !ok, {}};
     if (ok) event.part.Swap(&part_);
     if (!ok) End(grpc::Status::OK);
-    if (!receiver_->events_.Push(std::move(event))) {
+    if (!receiver_->mail_.Push(std::move(event))) {
       End({grpc::StatusCode::UNAVAILABLE, "the receiver is stopping"});
     }
   }
@@ -112,7 +115,7 @@ SnapshotReceiver::SnapshotReceiver(std::string directory, OpenChunkSink open, On
     : directory_(std::move(directory)),
       open_(std::move(open)),
       on_ready_(std::move(on_ready)),
-      events_(/*capacity=*/0) {  // each session has at most one event in it, and a last one
+      mail_(/*capacity=*/0) {  // each session has at most one event in it, and a last one
   thread_ = std::thread([this] { Run(); });
 }
 
@@ -134,7 +137,7 @@ SnapshotReceiver::~SnapshotReceiver() { Stop(); }
 
 void SnapshotReceiver::Stop() {
   stopped_ = true;
-  events_.Close();
+  mail_.Close();
   if (thread_.joinable()) thread_.join();
 }
 
@@ -145,16 +148,30 @@ SnapshotReceiver::Reactor* SnapshotReceiver::Serve(NodeId from) {
 }
 
 void SnapshotReceiver::Run() {
-  std::vector<Event> events;
-  while (events_.Drain(&events)) {
-    for (Event& event : events) {
-      if (stopped_) {
-        event.session->End({grpc::StatusCode::UNAVAILABLE, "the receiver is stopping"});
+  std::vector<Mail> mail;
+  while (mail_.Drain(&mail)) {
+    for (Mail& item : mail) {
+      auto* event = std::get_if<Event>(&item);
+      if (event == nullptr) {
+        EndRemoved(std::move(std::get<std::set<NodeId>>(item)));
+      } else if (stopped_) {
+        event->session->End({grpc::StatusCode::UNAVAILABLE, "the receiver is stopping"});
       } else {
-        Handle(&event);
+        Handle(event);
       }
     }
   }
+  DropIncoming();
+}
+
+void SnapshotReceiver::SetRemoved(std::set<NodeId> removed) { mail_.Push(std::move(removed)); }
+
+void SnapshotReceiver::EndRemoved(std::set<NodeId> removed) {
+  removed_ = std::move(removed);
+  if (!incoming_ || !removed_.contains(incoming_->from)) return;
+  spdlog::info("dropped the snapshot of a member that was removed from={:x}",
+               incoming_->from.value());
+  if (incoming_->session) incoming_->session->End(RemovedRefusal(incoming_->from));
   DropIncoming();
 }
 
@@ -164,7 +181,6 @@ void SnapshotReceiver::Handle(Event* event) {
     spdlog::info("snapshot connection lost from={:x} chunk={}", incoming_->from.value(),
                  incoming_->sink->next_chunk());
     incoming_->session.reset();
-    receiving_ = false;
   } else if (event->part.has_start()) {
     OnStart(event->session, event->part.start());
   } else if (event->part.has_chunk() && incoming_ && incoming_->session == event->session) {
@@ -186,6 +202,11 @@ std::string SnapshotReceiver::ReasonToRefuse(const peer::v1::SnapshotStart& star
 
 void SnapshotReceiver::OnStart(const std::shared_ptr<Session>& session,
                                const peer::v1::SnapshotStart& start) {
+  // It may have been removed since its stream was let in.
+  if (removed_.contains(session->from())) {
+    session->End(RemovedRefusal(session->from()));
+    return;
+  }
   if (start.transfer() == delivered_transfer_ && delivered_transfer_ != 0) {
     session->Send(MakeAnswer(Answer::DELIVERED, 0), /*last=*/true);
     return;
@@ -211,7 +232,6 @@ void SnapshotReceiver::OnStart(const std::shared_ptr<Session>& session,
   incoming_->transfer = start.transfer();
   incoming_->session = session;
   incoming_->resend_asked = false;
-  receiving_ = true;
   const uint64_t next = incoming_->sink->next_chunk();
   spdlog::info("receiving a snapshot from={:x} snapshot={:x} index={} term={} bytes={} chunk={}",
                session->from().value(), start.snapshot(), start.last().index(), start.last().term(),
@@ -233,6 +253,7 @@ Status SnapshotReceiver::Begin(const peer::v1::SnapshotStart& start) {
   if (error) return {Code::kIoError, "can't make " + path + ": " + error.message()};
   incoming_.emplace();
   incoming_->directory = path;
+  incoming_->begun = Clock::now();
   incoming_->snapshot = start.snapshot();
   incoming_->last = Last(start);
   RAFTKV_ASSIGN_OR_RETURN(incoming_->sink, open_(path, start.snapshot()));
@@ -253,7 +274,10 @@ void SnapshotReceiver::OnChunk(const std::shared_ptr<Session>& session,
           ? incoming_->sink->Add(chunk.data())
           : Status(Code::kInvalidArgument, "chunk " + std::to_string(chunk.number()) +
                                                " came instead of " + std::to_string(wanted));
-  bytes_received_ += chunk.data().size();
+  {
+    std::lock_guard lock(stats_mutex_);
+    stats_.bytes += chunk.data().size();
+  }
   if (status.code() == Code::kInvalidArgument) {
     spdlog::warn("snapshot chunk refused from={:x} chunk={} reason=\"{}\"", session->from().value(),
                  wanted, status.message());
@@ -284,7 +308,11 @@ void SnapshotReceiver::Complete() {
   }
   spdlog::info("snapshot received from={:x} index={} chunks={}", incoming_->from.value(),
                meta->last.index.value(), incoming_->sink->next_chunk());
-  ++received_;
+  {
+    std::lock_guard lock(stats_mutex_);
+    ++stats_.completed;
+    stats_.seconds += std::chrono::duration<double>(Clock::now() - incoming_->begun).count();
+  }
   delivered_transfer_ = incoming_->transfer;
   on_ready_(incoming_->from, incoming_->term, *meta);
   session->Send(MakeAnswer(Answer::DELIVERED, incoming_->sink->next_chunk()), /*last=*/true);
@@ -293,12 +321,20 @@ void SnapshotReceiver::Complete() {
 
 void SnapshotReceiver::Refuse(const std::shared_ptr<Session>& session, const std::string& reason) {
   spdlog::warn("refused a snapshot from={:x} reason=\"{}\"", session->from().value(), reason);
+  {
+    std::lock_guard lock(stats_mutex_);
+    ++stats_.failed;
+  }
   session->Send(MakeAnswer(Answer::REFUSED, 0, reason), /*last=*/true);
   DropIncoming();
 }
 
+TransferStats SnapshotReceiver::stats() const {
+  std::lock_guard lock(stats_mutex_);
+  return stats_;
+}
+
 void SnapshotReceiver::DropIncoming() {
-  receiving_ = false;
   if (!incoming_) return;
   const std::string path = incoming_->directory;
   incoming_.reset();

@@ -2,13 +2,16 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
+#include <variant>
 
 #include "common/mailbox.h"
 #include "common/status.h"
@@ -40,13 +43,14 @@ class SnapshotReceiver {
   // The reactor of a new stream of `from`'s; for PeerService.
   Reactor* Serve(NodeId from);
 
+  // Members that were removed: what they send is not taken any more, and their streams end.
+  void SetRemoved(std::set<NodeId> removed);
+
   // Nothing is taken in any more; waits for the thread, not for the streams. Before the gRPC server
   // is shut down, whose streams then end.
   void Stop();
 
-  uint64_t bytes_received() const { return bytes_received_.load(std::memory_order_relaxed); }
-  uint64_t received() const { return received_.load(std::memory_order_relaxed); }
-  bool receiving() const { return receiving_.load(std::memory_order_relaxed); }
+  TransferStats stats() const;
 
  private:
   class Session;
@@ -56,6 +60,7 @@ class SnapshotReceiver {
     bool ended = false;
     peer::v1::SnapshotPart part;
   };
+  using Mail = std::variant<Event, std::set<NodeId>>;  // the latter: SetRemoved
   // The snapshot that is being taken in. Its session may have ended: then it waits to be resumed.
   struct Incoming {
     NodeId from;
@@ -67,6 +72,7 @@ class SnapshotReceiver {
     std::unique_ptr<ChunkSink> sink;
     std::shared_ptr<Session> session;
     bool resend_asked = false;
+    std::chrono::steady_clock::time_point begun;
   };
 
   SnapshotReceiver(std::string directory, OpenChunkSink open, OnReady on_ready);
@@ -79,20 +85,21 @@ class SnapshotReceiver {
   void OnChunk(const std::shared_ptr<Session>& session, const peer::v1::SnapshotChunk& chunk);
   void Complete();
   void Refuse(const std::shared_ptr<Session>& session, const std::string& reason);
+  void EndRemoved(std::set<NodeId> removed);
   void DropIncoming();
 
   const std::string directory_;
   const OpenChunkSink open_;
   const OnReady on_ready_;
-  Mailbox<Event> events_;
+  Mailbox<Mail> mail_;
   std::atomic<bool> stopped_{false};
-  std::atomic<uint64_t> bytes_received_{0};
-  std::atomic<uint64_t> received_{0};
-  std::atomic<bool> receiving_{false};
+  mutable std::mutex stats_mutex_;
+  TransferStats stats_;  // guarded by stats_mutex_
 
   // The thread's own.
   std::optional<Incoming> incoming_;
   Term newest_term_;
+  std::set<NodeId> removed_;
   uint64_t delivered_transfer_ = 0;
   uint64_t directories_ = 0;  // made so far
 

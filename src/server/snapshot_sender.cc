@@ -163,10 +163,14 @@ void SnapshotSender::Run() {
       current_ = request;
       current_cancelled_ = request.cancelled;
     }
+    const auto start = options_.now();
     const StatusOr<Index> sent = Serve(request);
     {
       std::lock_guard lock(mutex_);
-      ++(sent.ok() ? delivered_ : failed_);
+      ++(sent.ok() ? stats_.completed : stats_.failed);
+      if (sent.ok()) {
+        stats_.seconds += std::chrono::duration<double>(options_.now() - start).count();
+      }
     }
     if (!sent.ok()) {
       spdlog::warn("snapshot not delivered to={:x} reason=\"{}\"", request.to.value(),
@@ -297,7 +301,7 @@ Status SnapshotSender::SendOne(Transfer* transfer, Connection* connection) {
   if (wait.count() > 0) Pause(wait);
   if (!connection->Write(part)) return connection->Failure();
   std::lock_guard lock(mutex_);
-  bytes_sent_ += bytes;
+  stats_.bytes += bytes;
   return Status::Ok();
 }
 
@@ -338,19 +342,9 @@ void SnapshotSender::Pause(std::chrono::nanoseconds duration) {
   changed_.wait_for(lock, duration, [this] { return stopped_ || current_cancelled_; });
 }
 
-uint64_t SnapshotSender::bytes_sent() const {
+TransferStats SnapshotSender::stats() const {
   std::lock_guard lock(mutex_);
-  return bytes_sent_;
-}
-
-uint64_t SnapshotSender::delivered() const {
-  std::lock_guard lock(mutex_);
-  return delivered_;
-}
-
-uint64_t SnapshotSender::failed() const {
-  std::lock_guard lock(mutex_);
-  return failed_;
+  return stats_;
 }
 
 bool SnapshotSender::sending() const {

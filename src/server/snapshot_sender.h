@@ -65,9 +65,7 @@ class SnapshotSender {
   void Cancel(NodeId to);
   void Stop();
 
-  uint64_t bytes_sent() const;
-  uint64_t delivered() const;
-  uint64_t failed() const;
+  TransferStats stats() const;
   bool sending() const;
 
  private:
@@ -110,9 +108,7 @@ class SnapshotSender {
   std::optional<Request> current_;
   bool current_cancelled_ = false;
   grpc::ClientContext* call_ = nullptr;  // of the current connection, to cancel it
-  uint64_t bytes_sent_ = 0;
-  uint64_t delivered_ = 0;
-  uint64_t failed_ = 0;
+  TransferStats stats_;
 
   std::thread thread_;
 };

@@ -58,10 +58,19 @@ class Sink : public ChunkSink {
   store::SnapshotSink sink_;
 };
 
-StatusOr<std::unique_ptr<ChunkSource>> OpenCheckpoint(store::Engine* engine,
-                                                      const std::string& path) {
+StatusOr<std::unique_ptr<ChunkSource>> MakeSource(store::Engine* engine, const std::string& path) {
   RAFTKV_RETURN_IF_ERROR(store::RemoveTree(path));
   RAFTKV_RETURN_IF_ERROR(engine->MakeCheckpoint(path));
+  std::random_device device;
+  const uint64_t id = (static_cast<uint64_t>(device()) << 32) | device() | 1;
+  RAFTKV_ASSIGN_OR_RETURN(auto source, OpenCheckpointSource(path, id));
+  return std::unique_ptr<ChunkSource>(std::make_unique<Source>(path, std::move(source)));
+}
+
+}  // namespace
+
+StatusOr<std::unique_ptr<store::SnapshotSource>> OpenCheckpointSource(const std::string& path,
+                                                                      uint64_t id) {
   store::EngineOptions options;
   options.path = path;
   options.block_cache_bytes = 8 << 20;  // it is read once, in order
@@ -69,19 +78,15 @@ StatusOr<std::unique_ptr<ChunkSource>> OpenCheckpoint(store::Engine* engine,
   // damage here, and what the applied state holds does not depend on it.
   options.wal_recovery = store::WalRecovery::kTornTail;
   RAFTKV_ASSIGN_OR_RETURN(auto checkpoint, store::Engine::OpenReadOnly(options));
-  RAFTKV_ASSIGN_OR_RETURN(const wal::RecoveredLog log, wal::LogStore(checkpoint.get()).Recover());
-  std::random_device device;
-  const uint64_t id = (static_cast<uint64_t>(device()) << 32) | device() | 1;
-  RAFTKV_ASSIGN_OR_RETURN(auto source,
-                          store::SnapshotSource::Open(std::move(checkpoint), log.membership, id));
-  return std::unique_ptr<ChunkSource>(std::make_unique<Source>(path, std::move(source)));
+  // In force where no configuration entry was ever applied: then none was cut off the log either,
+  // and its start still has the first configuration.
+  RAFTKV_ASSIGN_OR_RETURN(const Membership base, wal::LogStore(checkpoint.get()).BaseMembership());
+  return store::SnapshotSource::Open(std::move(checkpoint), base, id);
 }
-
-}  // namespace
 
 OpenChunkSource StoreChunkSource(store::Engine* engine, std::string directory) {
   return [engine, path = std::move(directory)]() -> StatusOr<std::unique_ptr<ChunkSource>> {
-    auto source = OpenCheckpoint(engine, path);
+    auto source = MakeSource(engine, path);
     if (!source.ok()) (void)store::RemoveTree(path);
     return source;
   };

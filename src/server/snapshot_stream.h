@@ -14,6 +14,14 @@
 
 namespace raftkv::server {
 
+// Transfers in one direction, since the start.
+struct TransferStats {
+  uint64_t completed = 0;
+  uint64_t failed = 0;
+  uint64_t bytes = 0;  // of chunks, those of failed transfers and repeated ones too
+  double seconds = 0;  // of completed transfers, pauses for the rate and reconnecting included
+};
+
 // A snapshot to send. Used by one thread at a time.
 class ChunkSource {
  public:

@@ -198,6 +198,16 @@ TEST_F(AppTest, ADirectoryOfSomethingElseIsRefusedAndLeftAlone) {
   holds("a file with our database's name");
 }
 
+TEST_F(AppTest, ARemovedMembersDirectorySaysSoWhateverIsLeftOfIt) {
+  ASSERT_TRUE(RunOnce().ok());
+  WriteFile(data() + "/removed", "its removal is committed\n");
+  ExpectRefused("was removed from its cluster");
+  fs::remove_all(data() + "/db");
+  ExpectRefused("run raftkvctl member add");
+  fs::remove(data() + "/member");
+  ExpectRefused("run raftkvctl member add");
+}
+
 TEST_F(AppTest, AFirstStartThatWasCutShortIsMadeGood) {
   fs::create_directories(data() + "/db.bootstrap");
   WriteFile(data() + "/db.bootstrap/CURRENT", "MANIFEST-");
@@ -221,6 +231,20 @@ TEST_F(AppTest, AppliedStateOfAnotherLogIsRefused) {
   ExpectRefused("disagree on the term of index");
   RewriteApplied([](LogPosition* at) { at->term = Term(at->term.value() - 1); });
   EXPECT_TRUE(RunOnce().ok());
+}
+
+// The only member there is: nobody else has what it lost.
+TEST_F(AppTest, AnOlderDatabaseUnderTheSamePromisesIsRefused) {
+  ASSERT_TRUE(RunAndPut().ok());
+  const std::string older = dir_ + "/older";
+  fs::copy(data() + "/db", older, fs::copy_options::recursive);
+  ASSERT_TRUE(RunAndPut().ok());
+  fs::remove_all(data() + "/db");
+  fs::rename(older, data() + "/db");
+  ExpectRefused("this node acknowledged entries up to index");
+  // The way out that the message names.
+  fs::remove(data() + "/fence");
+  EXPECT_TRUE(RunAndPut().ok());
 }
 
 TEST_F(AppTest, ADirectoryInUseIsRefused) {

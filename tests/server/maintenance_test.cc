@@ -33,6 +33,22 @@ TEST(MaintenancePlanTest, TheMeterNeverAnswersTooLittle) {
   EXPECT_EQ(meter.BytesAfter(Index(20)), 0u);
 }
 
+TEST(MaintenancePlanTest, TheMeterNeverReachesBackTooLittle) {
+  ReplayMeter meter;
+  EXPECT_TRUE(meter.BytesBack(0).none());
+  meter.Sample(Index(10), 100);
+  meter.Sample(Index(20), 300);
+  meter.Sample(Index(30), 600);
+  EXPECT_TRUE(meter.BytesBack(501).none());
+  EXPECT_EQ(meter.BytesBack(500), Index(10));
+  EXPECT_EQ(meter.BytesBack(301), Index(10)) << "at 20 there are only 300 behind";
+  EXPECT_EQ(meter.BytesBack(300), Index(20));
+  EXPECT_EQ(meter.BytesBack(1), Index(20));
+  meter.Sample(Index(40), 600);
+  EXPECT_EQ(meter.BytesBack(300), Index(20));
+  EXPECT_EQ(meter.BytesBack(0), Index(40));
+}
+
 TEST(MaintenancePlanTest, TheMeterIsBounded) {
   ReplayMeter meter;
   for (uint64_t i = 1; i <= 100'000; ++i) meter.Sample(Index(i), i * 10);
@@ -65,18 +81,6 @@ TEST(MaintenancePlanTest, TheSpaceAlarmDoesNotFlap) {
   EXPECT_EQ(SpaceAlarmChange(true, 1250, 1000), false);
 }
 
-TEST(MaintenancePlanTest, TheMajorityIsRightAndWithoutOneTheLeader) {
-  using Hashes = std::map<NodeId, uint32_t>;
-  const NodeId a(1), b(2), c(3), d(4);
-  using Set = std::set<NodeId>;
-  EXPECT_EQ(CorruptMembers(Hashes{{a, 7}, {b, 7}, {c, 7}}, a), Set{});
-  EXPECT_EQ(CorruptMembers(Hashes{{a, 7}, {b, 8}, {c, 7}}, a), Set{b});
-  EXPECT_EQ(CorruptMembers(Hashes{{a, 8}, {b, 7}, {c, 7}}, a), Set{a}) << "the leader itself";
-  EXPECT_EQ(CorruptMembers(Hashes{{a, 7}, {b, 8}}, a), Set{b});
-  EXPECT_EQ(CorruptMembers(Hashes{{a, 7}, {b, 8}, {c, 8}, {d, 7}}, a), (Set{b, c}));
-  EXPECT_EQ(CorruptMembers(Hashes{{b, 8}}, a), Set{}) << "nothing is known of the leader";
-}
-
 // A node made of numbers.
 struct Fake {
   Index applied;
@@ -85,12 +89,14 @@ struct Fake {
   Index first = Index(1);
   uint64_t free = 1 << 30;
   bool raised = false;
-  bool leads = false;
   bool hold = false;
   int flushes = 0;
-  int checks = 0;
+  int log_flushes = 0;
+  size_t cuts_at_log_flush = 0;
   std::vector<Index> cuts;
   std::vector<bool> changes;
+  std::vector<Maintenance::Clock::time_point> steps;
+  std::vector<UpkeepTask> took;
 
   MaintenanceHooks Hooks() {
     MaintenanceHooks hooks;
@@ -103,14 +109,18 @@ struct Fake {
       durable = applied;
       return Status::Ok();
     };
+    hooks.flush_log = [this] {
+      ++log_flushes;
+      cuts_at_log_flush = cuts.size();
+      return Status::Ok();
+    };
     hooks.cut = [this](Index index) { cuts.push_back(index); };
     hooks.hold_cut = [this] { return hold; };
     hooks.free_bytes = [this]() -> StatusOr<uint64_t> { return free; };
     hooks.space_alarm_raised = [this] { return raised; };
     hooks.change_alarm = [this](bool raise) { changes.push_back(raise); };
-    hooks.leads = [this] { return leads; };
-    hooks.check_replicas = [this] { ++checks; };
-    hooks.refresh = [] {};
+    hooks.step = [this](Maintenance::Clock::time_point now) { steps.push_back(now); };
+    hooks.took = [this](UpkeepTask task, double) { took.push_back(task); };
     return hooks;
   }
 };
@@ -120,7 +130,6 @@ MaintenanceOptions Options() {
   options.flush = {.entries_max = 100, .bytes_max = 1000};
   options.log_tail_entries = 40;
   options.free_space_reserve_bytes = 1000;
-  options.replica_check_every = seconds(60);
   return options;
 }
 
@@ -143,6 +152,50 @@ TEST(MaintenanceTest, FlushesByBytesAndCutsBehindTheFlush) {
   EXPECT_EQ(node.flushes, 1);
   EXPECT_EQ(node.cuts.size(), 1u) << "one that is on its way is not asked for again";
   EXPECT_EQ(maintenance.stats().flushes, 1u);
+}
+
+TEST(MaintenanceTest, KeepsFewerEntriesWhereTheyAreLarge) {
+  Fake node;
+  MaintenanceOptions options = Options();
+  options.log_tail_bytes = 5000;
+  Maintenance maintenance(options, node.Hooks());
+  const auto now = Maintenance::Clock::time_point{} + seconds(1000);
+  for (uint64_t i = 1; i <= 100; ++i) {  // 500 bytes each: ten of them, not forty, are kept
+    node.applied = Index(i);
+    node.bytes = 500 * i;
+    maintenance.Step(now);
+    if (!node.cuts.empty()) {
+      EXPECT_EQ(node.cuts.back(), Index(i - 10));
+    }
+  }
+  EXPECT_FALSE(node.cuts.empty());
+}
+
+TEST(MaintenanceTest, FlushesTheLogOnceAfterTheCutWasCarriedOut) {
+  Fake node;
+  Maintenance maintenance(Options(), node.Hooks());
+  const auto now = Maintenance::Clock::time_point{} + seconds(1000);
+  node.applied = Index(101);
+  maintenance.Step(now);
+  EXPECT_EQ(node.flushes, 1);
+  EXPECT_EQ(node.cuts.size(), 1u);
+  EXPECT_EQ(node.log_flushes, 0) << "what the cut takes off would be written out";
+  maintenance.Step(now);
+  EXPECT_EQ(node.log_flushes, 1);
+  EXPECT_EQ(node.cuts_at_log_flush, 1u);
+  maintenance.Step(now);
+  EXPECT_EQ(node.log_flushes, 1) << "no WAL was freed since";
+  // RocksDB flushes kv by itself too, when its memtable is full.
+  node.applied = Index(151);
+  node.durable = Index(150);
+  maintenance.Step(now);
+  EXPECT_EQ(node.log_flushes, 1);
+  maintenance.Step(now);
+  EXPECT_EQ(node.log_flushes, 2);
+  EXPECT_EQ(node.flushes, 1);
+  EXPECT_EQ(maintenance.stats().log_flushes, 2u);
+  EXPECT_EQ(node.took, (std::vector{UpkeepTask::kFlush, UpkeepTask::kSpace, UpkeepTask::kFlushLog,
+                                    UpkeepTask::kFlushLog}));
 }
 
 TEST(MaintenanceTest, CutsNothingThatASnapshotUnderWayNeeds) {
@@ -181,23 +234,13 @@ TEST(MaintenanceTest, RaisesAndLowersItsSpaceAlarmOnceASecond) {
   EXPECT_EQ(node.changes, (std::vector<bool>{true, false}));
 }
 
-TEST(MaintenanceTest, OnlyALeaderComparesAndNotAtOnce) {
+TEST(MaintenanceTest, EveryStepIsPassedOn) {
   Fake node;
   Maintenance maintenance(Options(), node.Hooks());
-  auto now = Maintenance::Clock::time_point{} + seconds(1000);
+  const auto now = Maintenance::Clock::time_point{} + seconds(1000);
   maintenance.Step(now);
-  now += seconds(120);
-  maintenance.Step(now);
-  EXPECT_EQ(node.checks, 0);
-  node.leads = true;
-  now += seconds(59);
-  maintenance.Step(now);
-  EXPECT_EQ(node.checks, 0);
-  now += seconds(1);
-  maintenance.Step(now);
-  EXPECT_EQ(node.checks, 1);
-  maintenance.Step(now);
-  EXPECT_EQ(node.checks, 1);
+  maintenance.Step(now + seconds(1));
+  EXPECT_EQ(node.steps, (std::vector{now, now + seconds(1)}));
 }
 
 }  // namespace

@@ -56,6 +56,20 @@ TEST(PeerCodec, EntriesGetTheirIndexesFromTheirPlace) {
   EXPECT_EQ(out.entries[1].bytes(), std::string_view("a\0b", 3));
 }
 
+// What tells a restarted follower, and one that lost entries.
+TEST(PeerCodec, RunsAndWhatCountsAreCarried) {
+  const LogPosition counted{Index(9), Term(4)};
+  raft::AppendRequest append{{Index(4), Term(2)}, Index(3), {}, counted};
+  auto received = RoundTrip(Make(append));
+  EXPECT_EQ(std::get<raft::AppendRequest>(received->body).counted, counted);
+  received = RoundTrip(Make(raft::Heartbeat{Index(3), 1, counted}));
+  EXPECT_EQ(std::get<raft::Heartbeat>(received->body).counted, counted);
+  received = RoundTrip(Make(raft::AppendResponse{.match = Index(3), .run = 77}));
+  EXPECT_EQ(std::get<raft::AppendResponse>(received->body).run, 77u);
+  received = RoundTrip(Make(raft::HeartbeatResponse{1, 77}));
+  EXPECT_EQ(std::get<raft::HeartbeatResponse>(received->body).run, 77u);
+}
+
 TEST(PeerCodec, WhatNoPeerSendsIsRefused) {
   peer::v1::Frame empty;
   EXPECT_FALSE(DecodeMessage(NodeId(1), NodeId(2), &empty).ok());

@@ -162,6 +162,8 @@ class Follower {
   }
 
   Url url() const { return {"127.0.0.1", static_cast<uint16_t>(port_)}; }
+  PeerService* service() { return service_.get(); }
+  const SnapshotReceiver& receiver() const { return *receiver_; }
 
  private:
   Events* const events_;
@@ -209,7 +211,11 @@ struct RawStream {
   }
   ~RawStream() {
     context.TryCancel();
-    (void)stream->Finish();
+    if (!finished) (void)stream->Finish();
+  }
+  grpc::Status Finish() {
+    finished = true;
+    return stream->Finish();
   }
   peer::v1::SnapshotAnswer Begin(uint64_t term, uint64_t snapshot, uint64_t index) {
     peer::v1::SnapshotPart part;
@@ -234,6 +240,7 @@ struct RawStream {
 
   std::unique_ptr<peer::v1::Peer::Stub> stub;
   grpc::ClientContext context;
+  bool finished = false;
   std::unique_ptr<grpc::ClientReaderWriter<peer::v1::SnapshotPart, peer::v1::SnapshotAnswer>>
       stream;
 };
@@ -250,6 +257,14 @@ TEST_F(SnapshotTransfer, ArrivesWholeAndInOrder) {
   EXPECT_EQ(events_.ready_terms[0], Term(5));
   ASSERT_EQ(events_.taken.size(), 50u);
   for (uint64_t i = 0; i < 50; ++i) EXPECT_EQ(events_.taken[i], i);
+  uint64_t bytes = 0;
+  for (uint64_t i = 0; i < 50; ++i) bytes += ChunkOf(100, i, 50).size();
+  for (const TransferStats& stats : {sender_->stats(), follower_.receiver().stats()}) {
+    EXPECT_EQ(stats.completed, 1u);
+    EXPECT_EQ(stats.failed, 0u);
+    EXPECT_EQ(stats.bytes, bytes);
+    EXPECT_GT(stats.seconds, 0);
+  }
 }
 
 TEST_F(SnapshotTransfer, ASecondRequestUsesTheSameSnapshotWhileItReachesFarEnough) {
@@ -310,7 +325,9 @@ TEST_F(SnapshotTransfer, AChunkThatIsDamagedEveryTimeEndsIt) {
   ASSERT_TRUE(WaitSent(1));
   EXPECT_EQ(events_.sent[0].second, Index());
   EXPECT_TRUE(events_.ready.empty());
-  EXPECT_EQ(sender_->failed(), 1u);
+  EXPECT_EQ(sender_->stats().failed, 1u);
+  EXPECT_EQ(sender_->stats().completed, 0u);
+  EXPECT_EQ(sender_->stats().seconds, 0);
 }
 
 TEST_F(SnapshotTransfer, OneThatDoesNotVerifyAsAWholeIsRefused) {
@@ -319,6 +336,8 @@ TEST_F(SnapshotTransfer, OneThatDoesNotVerifyAsAWholeIsRefused) {
   ASSERT_TRUE(WaitSent(1));
   EXPECT_EQ(events_.sent[0].second, Index());
   EXPECT_TRUE(events_.ready.empty());
+  EXPECT_EQ(follower_.receiver().stats().failed, 1u);
+  EXPECT_EQ(follower_.receiver().stats().completed, 0u);
 }
 
 TEST_F(SnapshotTransfer, AReceiverThatIsNotThereIsGivenUp) {
@@ -388,6 +407,18 @@ TEST_F(SnapshotTransfer, AHigherPositionOvertakesALowerOneIsRefused) {
   EXPECT_EQ(second.Chunk(1, ChunkOf(11, 1, 2)).outcome(), Answer::DELIVERED);
   ASSERT_EQ(events_.ready.size(), 1u);
   EXPECT_EQ(events_.ready[0].id, 11u);
+}
+
+TEST_F(SnapshotTransfer, TheStreamOfASenderThatIsRemovedEnds) {
+  RawStream open(follower_.url());
+  ASSERT_EQ(open.Begin(5, 10, 10).outcome(), Answer::CONTINUE);
+  Membership without_it;
+  without_it.voters = {kFollower};
+  without_it.removed = {kLeader};
+  follower_.service()->SetMembers(without_it);
+  Answer answer;
+  EXPECT_FALSE(open.stream->Read(&answer)) << "it did not have to send anything";
+  EXPECT_TRUE(IsRemovedStatus(open.Finish()));
 }
 
 TEST_F(SnapshotTransfer, ChunksOutOfTurnAndOfOthersAreNotTaken) {

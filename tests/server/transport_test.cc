@@ -9,6 +9,7 @@
 #include <condition_variable>
 #include <map>
 #include <mutex>
+#include <set>
 #include <thread>
 
 #include "server/peer_codec.h"
@@ -266,6 +267,35 @@ TEST(Transport, ANodeThatIsNoMemberIsHeardAndAnswered) {
   ASSERT_TRUE(SendUntilHeard(&b, answer, &at_a.inbox, 1));
   EXPECT_EQ(at_a.inbox.from(0), kB);
   EXPECT_FALSE(b.Links().at(0).member);
+}
+
+// Who only contacted us is answered, but a crowd of them costs no more than a few links: those used
+// last.
+TEST(Transport, LinksToContactsAreFewAndTheLeastUsedGoes) {
+  constexpr uint64_t kLinksMax = 8;
+  Transport a(kCluster, kA, {});
+  const auto answer = [&](uint64_t id) {
+    a.Send(std::vector<raft::Message>{{kA, NodeId(id), Term(3), raft::HeartbeatResponse{1}}});
+  };
+  const auto linked = [&] {
+    std::set<uint64_t> ids;
+    for (const LinkStatus& link : a.Links()) ids.insert(link.id.value());
+    return ids;
+  };
+  for (uint64_t id = 10; id < 10 + kLinksMax; ++id) {
+    a.AddContact(NodeId(id), "http://127.0.0.1:1");
+    answer(id);
+  }
+  EXPECT_EQ(linked(), (std::set<uint64_t>{10, 11, 12, 13, 14, 15, 16, 17}));
+  answer(10);  // 11 is the one that was not used for longest
+  a.AddContact(NodeId(30), "http://127.0.0.1:1");
+  EXPECT_EQ(linked().size(), kLinksMax) << "no link before there is something to say";
+  answer(30);
+  EXPECT_EQ(linked(), (std::set<uint64_t>{10, 12, 13, 14, 15, 16, 17, 30}));
+  // Members are no contacts: they don't count, and are not closed for one.
+  a.SetMembers(MembersAt({{kA, "http://127.0.0.1:1"}, {kB, "http://127.0.0.1:1"}}));
+  answer(11);
+  EXPECT_EQ(linked(), (std::set<uint64_t>{2, 10, 11, 13, 14, 15, 16, 17, 30})) << "12 went";
 }
 
 // Where Transport reports that this node was removed.

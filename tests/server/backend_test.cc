@@ -1,0 +1,171 @@
+// What a node refuses without a leader, and while an alarm is raised.
+
+#include "server/backend.h"
+
+#include <gtest/gtest.h>
+
+#include "server/loop_node.h"
+
+namespace raftkv::server {
+namespace {
+
+using etcdserverpb::AlarmRequest;
+
+constexpr char kNoSpaceText[] = "etcdserver: mvcc: database space exceeded";
+constexpr char kCorruptText[] = "etcdserver: corrupt cluster";
+
+// Member 1, alone unless others are said to be there.
+class BackendTest : public RaftLoopTest {
+ protected:
+  explicit BackendTest(int voters = 1, milliseconds timeout = seconds(30))
+      : node_(dir_, voters, WithTimeout(timeout)),
+        readers_(1),
+        backend_(Options(), &node_.engine(), &node_.store(), &node_.apply_loop(), &node_.loop(),
+                 &readers_, &readers_, {}) {}
+  ~BackendTest() override { readers_.Stop(); }
+
+  RaftLoopOptions WithTimeout(milliseconds timeout) {
+    options_.request_timeout = timeout;
+    return options_;
+  }
+  static ServerOptions Options() {
+    ServerOptions options;
+    options.id = NodeId(1);
+    return options;
+  }
+
+  // Starts a call; its error text, or "".
+  template <typename Response>
+  std::string Call(const std::function<void(Done<Response>)>& start) {
+    std::promise<Status> promise;
+    start([&](Status status, Response&&) { promise.set_value(std::move(status)); });
+    last_ = Await(promise.get_future());
+    return last_.message();
+  }
+
+  std::string Put() {
+    etcdserverpb::PutRequest request;
+    request.set_key("k");
+    return Call<etcdserverpb::PutResponse>(
+        [&](auto done) { backend_.Put(request, {}, std::move(done)); });
+  }
+  std::string Delete() {
+    etcdserverpb::DeleteRangeRequest request;
+    request.set_key("k");
+    return Call<etcdserverpb::DeleteRangeResponse>(
+        [&](auto done) { backend_.DeleteRange(request, {}, std::move(done)); });
+  }
+  std::string Txn(bool puts, bool nested = false) {
+    etcdserverpb::TxnRequest request;
+    auto* branch = &request;
+    if (nested) branch = request.add_failure()->mutable_request_txn();
+    if (puts) {
+      branch->add_success()->mutable_request_put()->set_key("k");
+    } else {
+      branch->add_success()->mutable_request_delete_range()->set_key("k");
+    }
+    return Call<etcdserverpb::TxnResponse>(
+        [&](auto done) { backend_.Txn(request, {}, std::move(done)); });
+  }
+  std::string ReadOnlyTxn() {
+    etcdserverpb::TxnRequest request;
+    request.add_success()->mutable_request_range()->set_key("k");
+    return Call<etcdserverpb::TxnResponse>(
+        [&](auto done) { backend_.Txn(request, {}, std::move(done)); });
+  }
+  std::string Compact() {
+    etcdserverpb::CompactionRequest request;
+    request.set_revision(node_.store().revision());
+    return Call<etcdserverpb::CompactionResponse>(
+        [&](auto done) { backend_.Compact(request, std::move(done)); });
+  }
+  std::string Get(bool serializable) {
+    etcdserverpb::RangeRequest request;
+    request.set_key("k");
+    request.set_serializable(serializable);
+    return Call<etcdserverpb::RangeResponse>(
+        [&](auto done) { backend_.Range(request, std::move(done)); });
+  }
+  std::string Alarm(AlarmRequest::AlarmAction action, uint64_t member,
+                    etcdserverpb::AlarmType type) {
+    AlarmRequest request;
+    request.set_action(action);
+    request.set_memberid(member);
+    request.set_alarm(type);
+    return Call<etcdserverpb::AlarmResponse>(
+        [&](auto done) { backend_.Alarm(request, std::move(done)); });
+  }
+  std::string Ready() {
+    std::promise<Status> promise;
+    backend_.Ready([&](Status status) { promise.set_value(std::move(status)); });
+    return Await(promise.get_future()).message();
+  }
+
+  LoopNode node_;
+  ReaderPool readers_;
+  Backend backend_;
+  Status last_;
+};
+
+class LeaderlessTest : public BackendTest {
+ protected:
+  LeaderlessTest() : BackendTest(3, milliseconds(50)) {}
+};
+
+TEST_F(LeaderlessTest, OnlySerializableReadsAreServed) {
+  EXPECT_EQ(Get(/*serializable=*/true), "");
+  EXPECT_EQ(Get(/*serializable=*/false), "etcdserver: no leader");
+  EXPECT_EQ(ReadOnlyTxn(), "etcdserver: no leader");
+  EXPECT_EQ(Alarm(AlarmRequest::GET, 0, etcdserverpb::NONE), "etcdserver: no leader");
+}
+
+// The alarms of member 1 are this node's own.
+class AlarmTest : public BackendTest {
+ protected:
+  AlarmTest() { EXPECT_EQ(Put(), ""); }
+};
+
+TEST_F(AlarmTest, WithoutSpaceNothingIsPut) {
+  ASSERT_EQ(Alarm(AlarmRequest::ACTIVATE, 2, etcdserverpb::NOSPACE), "");
+  EXPECT_EQ(Put(), kNoSpaceText);
+  EXPECT_EQ(last_.code(), Code::kResourceExhausted);
+  EXPECT_EQ(Txn(/*puts=*/true), kNoSpaceText);
+  EXPECT_EQ(Txn(/*puts=*/true, /*nested=*/true), kNoSpaceText);
+  EXPECT_EQ(Txn(/*puts=*/false), "") << "what makes room goes on";
+  EXPECT_EQ(Delete(), "");
+  EXPECT_EQ(Compact(), "");
+  EXPECT_EQ(Get(/*serializable=*/false), "");
+  ASSERT_EQ(Alarm(AlarmRequest::DEACTIVATE, 2, etcdserverpb::NOSPACE), "");
+  EXPECT_EQ(Put(), "");
+}
+
+TEST_F(AlarmTest, WithACorruptMemberNothingIsChanged) {
+  ASSERT_EQ(Alarm(AlarmRequest::ACTIVATE, 2, etcdserverpb::CORRUPT), "");
+  for (const std::string& refusal :
+       {Put(), Delete(), Txn(/*puts=*/true), Txn(/*puts=*/false), Compact()}) {
+    EXPECT_EQ(refusal, kCorruptText);
+    EXPECT_EQ(last_.code(), Code::kCorruption);
+  }
+  EXPECT_EQ(Get(/*serializable=*/false), "") << "this member's data is good";
+  EXPECT_EQ(Get(/*serializable=*/true), "");
+  EXPECT_EQ(ReadOnlyTxn(), "");
+  EXPECT_EQ(Ready(), "");
+  ASSERT_EQ(Alarm(AlarmRequest::DEACTIVATE, 2, etcdserverpb::CORRUPT), "");
+  EXPECT_EQ(Put(), "");
+}
+
+TEST_F(AlarmTest, TheCorruptMemberItselfServesNoReadsEither) {
+  ASSERT_EQ(Alarm(AlarmRequest::ACTIVATE, 1, etcdserverpb::CORRUPT), "");
+  EXPECT_EQ(Put(), kCorruptText);
+  EXPECT_EQ(Get(/*serializable=*/false), kCorruptText);
+  EXPECT_EQ(Get(/*serializable=*/true), kCorruptText);
+  EXPECT_EQ(ReadOnlyTxn(), kCorruptText);
+  EXPECT_EQ(Ready(), kCorruptText);
+  // Or nobody could lower it.
+  EXPECT_EQ(Alarm(AlarmRequest::GET, 0, etcdserverpb::NONE), "");
+  ASSERT_EQ(Alarm(AlarmRequest::DEACTIVATE, 1, etcdserverpb::CORRUPT), "");
+  EXPECT_EQ(Put(), "");
+}
+
+}  // namespace
+}  // namespace raftkv::server
