@@ -4,13 +4,12 @@
 #include <sstream>
 
 #include <gmock/gmock.h>
-#include <grpcpp/server.h>
-#include <grpcpp/server_builder.h>
 #include <gtest/gtest.h>
 
 #include "rpc.grpc.pb.h"
 #include "tools/ctl/maintenance_commands.h"
 #include "tools/ctl/member_commands.h"
+#include "tools/fake_service.h"
 
 namespace raftkv::tools::ctl {
 namespace {
@@ -20,18 +19,6 @@ using std::chrono::milliseconds;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-// Real time, except that sleeping only moves it on.
-class SkippingClock : public Clock {
- public:
-  std::chrono::system_clock::time_point Now() override {
-    return std::chrono::system_clock::now() + skipped_;
-  }
-  void SleepFor(milliseconds duration) override { skipped_ += duration; }
-
- private:
-  milliseconds skipped_{0};
-};
-
 // A cluster behind one address: it keeps a member list and changes it as etcd does.
 class FakeCluster : public etcdserverpb::Cluster::Service,
                     public etcdserverpb::Maintenance::Service {
@@ -39,15 +26,8 @@ class FakeCluster : public etcdserverpb::Cluster::Service,
   FakeCluster() {
     Add(0xa1, "n1", "http://127.0.0.1:1", false);
     Add(0xa2, "n2", "http://127.0.0.1:2", false);
-    grpc::ServerBuilder builder;
-    int port = 0;
-    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
-    builder.RegisterService(static_cast<etcdserverpb::Cluster::Service*>(this));
-    builder.RegisterService(static_cast<etcdserverpb::Maintenance::Service*>(this));
-    server_ = builder.BuildAndStart();
-    endpoint_ = "127.0.0.1:" + std::to_string(port);
   }
-  ~FakeCluster() override { server_->Shutdown(std::chrono::system_clock::now()); }
+  ~FakeCluster() override { server_.Stop(); }
 
   void Add(uint64_t id, const std::string& name, const std::string& url, bool learner) {
     etcdserverpb::Member& member = members_[id];
@@ -124,7 +104,7 @@ class FakeCluster : public etcdserverpb::Cluster::Service,
     return grpc::Status::OK;
   }
 
-  const std::string& endpoint() const { return endpoint_; }
+  const std::string& endpoint() const { return server_.endpoint(); }
   std::vector<std::string> Names() {
     std::vector<std::string> names;
     for (const auto& [id, member] : members_) {
@@ -152,8 +132,8 @@ class FakeCluster : public etcdserverpb::Cluster::Service,
 
   std::mutex mutex_;
   std::map<uint64_t, etcdserverpb::Member> members_;
-  std::string endpoint_;
-  std::unique_ptr<grpc::Server> server_;
+  FakeServer server_{static_cast<etcdserverpb::Cluster::Service*>(this),
+                     static_cast<etcdserverpb::Maintenance::Service*>(this)};
 };
 
 class CtlAdminTest : public testing::Test {

@@ -7,12 +7,11 @@
 #include <sstream>
 
 #include <gmock/gmock.h>
-#include <grpcpp/server.h>
-#include <grpcpp/server_builder.h>
 #include <gtest/gtest.h>
 
 #include "rpc.grpc.pb.h"
 #include "tools/ctl/commands.h"
+#include "tools/fake_service.h"
 
 namespace raftkv::tools::ctl {
 namespace {
@@ -20,18 +19,6 @@ namespace {
 using grpc::StatusCode;
 using std::chrono::milliseconds;
 using testing::HasSubstr;
-
-// Real time, except that sleeping only moves it on.
-class SkippingClock : public Clock {
- public:
-  std::chrono::system_clock::time_point Now() override {
-    return std::chrono::system_clock::now() + skipped_;
-  }
-  void SleepFor(milliseconds duration) override { skipped_ += duration; }
-
- private:
-  milliseconds skipped_{0};
-};
 
 // A session as a server saw it.
 struct Seen {
@@ -50,20 +37,10 @@ using Script = std::deque<Scripted>;
 // A node that answers each call with the next of its script, and OK when there is no more of it.
 class FakeNode : public etcdserverpb::KV::Service, public etcdserverpb::Maintenance::Service {
  public:
-  explicit FakeNode(Script script = {}) : script_(std::move(script)) {
-    grpc::ServerBuilder builder;
-    int port = 0;
-    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
-    builder.RegisterService(static_cast<etcdserverpb::KV::Service*>(this));
-    builder.RegisterService(static_cast<etcdserverpb::Maintenance::Service*>(this));
-    server_ = builder.BuildAndStart();
-    endpoint_ = "127.0.0.1:" + std::to_string(port);
-  }
-
+  explicit FakeNode(Script script = {}) : script_(std::move(script)) {}
   ~FakeNode() override {
     released_.set_value();
-    server_->Shutdown(std::chrono::system_clock::now());
-    server_->Wait();
+    server_.Stop();
   }
 
   // Every call hangs until the node goes away.
@@ -74,7 +51,7 @@ class FakeNode : public etcdserverpb::KV::Service, public etcdserverpb::Maintena
     leader_ = leader;
   }
 
-  const std::string& endpoint() const { return endpoint_; }
+  const std::string& endpoint() const { return server_.endpoint(); }
   std::vector<Seen> seen() {
     std::lock_guard lock(mutex_);
     return seen_;
@@ -129,8 +106,8 @@ class FakeNode : public etcdserverpb::KV::Service, public etcdserverpb::Maintena
   std::mutex mutex_;
   Script script_;
   std::vector<Seen> seen_;
-  std::string endpoint_;
-  std::unique_ptr<grpc::Server> server_;
+  FakeServer server_{static_cast<etcdserverpb::KV::Service*>(this),
+                     static_cast<etcdserverpb::Maintenance::Service*>(this)};
 };
 
 // An address that nothing listens on: it was free a moment ago.

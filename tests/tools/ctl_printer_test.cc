@@ -168,6 +168,95 @@ TEST_F(PrinterTest, CompactAndMoveLeader) {
             "Leadership transferred from 8e9e05c52164694d to 1\n");
 }
 
+TEST_F(PrinterTest, MemberChanges) {
+  const std::string members = "members { ID: 177 peerURLs: 'http://h:1' isLearner: true }";
+  const std::string members_json =
+      R"("members":[{"ID":177,"peerURLs":["http://h:1"],"isLearner":true}])";
+  const auto added = Parse<etcdserverpb::MemberAddResponse>(
+      kHeader + "member { ID: 177 peerURLs: 'http://h:1' isLearner: true } " + members);
+  const std::string added_text =
+      "Member b1 added to cluster cdf818194e3a8c32\n\n"
+      "Start it, with an empty data directory:\n  raftkvd \\\n    --name=n4 \\\n    --x=y\n";
+  EXPECT_EQ(simple_->MemberAdd(added, {"--name=n4", "--x=y"}), added_text);
+  EXPECT_EQ(table_->MemberAdd(added, {"--name=n4", "--x=y"}), added_text);
+  EXPECT_EQ(json_->MemberAdd(added, {"--name=n4", "--x=y"}),
+            "{" + kHeaderJson +
+                R"(,"member":{"ID":177,"peerURLs":["http://h:1"],"isLearner":true},)" +
+                members_json + R"(,"raftkvd_flags":["--name=n4","--x=y"]})" + "\n");
+
+  const std::string changed_json = "{" + kHeaderJson + "," + members_json + "}\n";
+  const auto removed = Parse<etcdserverpb::MemberRemoveResponse>(kHeader + members);
+  EXPECT_EQ(simple_->MemberRemove(removed, 0xa2),
+            "Member a2 removed from cluster cdf818194e3a8c32\n");
+  EXPECT_EQ(json_->MemberRemove(removed, 0xa2), changed_json);
+  const auto promoted = Parse<etcdserverpb::MemberPromoteResponse>(kHeader + members);
+  EXPECT_EQ(simple_->MemberPromote(promoted, 0xa2),
+            "Member a2 promoted in cluster cdf818194e3a8c32\n");
+  EXPECT_EQ(json_->MemberPromote(promoted, 0xa2), changed_json);
+  const auto updated = Parse<etcdserverpb::MemberUpdateResponse>(kHeader + members);
+  EXPECT_EQ(table_->MemberUpdate(updated, 0xa2), "Member a2 updated in cluster cdf818194e3a8c32\n");
+  EXPECT_EQ(json_->MemberUpdate(updated, 0xa2), changed_json);
+}
+
+TEST_F(PrinterTest, Alarms) {
+  const auto alarms = Parse<etcdserverpb::AlarmResponse>(
+      kHeader + "alarms { memberID: 10276657743932975437 alarm: NOSPACE } " +
+      "alarms { memberID: 162 alarm: CORRUPT }");
+  const std::string text = "memberID:8e9e05c52164694d alarm:NOSPACE\nmemberID:a2 alarm:CORRUPT\n";
+  EXPECT_EQ(simple_->Alarms(alarms), text);
+  EXPECT_EQ(table_->Alarms(alarms), text);
+  EXPECT_EQ(json_->Alarms(alarms), "{" + kHeaderJson +
+                                       R"(,"alarms":[{"memberID":10276657743932975437,"alarm":1},)"
+                                       R"({"memberID":162,"alarm":2}]})"
+                                       "\n");
+  const auto none = Parse<etcdserverpb::AlarmResponse>(kHeader);
+  EXPECT_EQ(simple_->Alarms(none), "");
+  EXPECT_EQ(json_->Alarms(none), "{" + kHeaderJson + "}\n");
+}
+
+TEST_F(PrinterTest, Defragment) {
+  const auto response = Parse<etcdserverpb::DefragmentResponse>(kHeader);
+  EXPECT_EQ(simple_->Defragment(response, "h:1"), "Finished defragmenting member[h:1]\n");
+  EXPECT_EQ(table_->Defragment(response, "h:1"), "Finished defragmenting member[h:1]\n");
+  EXPECT_EQ(json_->Defragment(response, "h:1"), "{" + kHeaderJson + R"(,"Endpoint":"h:1"})" + "\n");
+}
+
+TEST_F(PrinterTest, HashKv) {
+  const std::vector<EndpointHash> hashes = {
+      {"h:1", 6, Parse<etcdserverpb::HashKVResponse>(kHeader + "hash: 99 compact_revision: 3")},
+      {"h:2", 6, Parse<etcdserverpb::HashKVResponse>(kHeader + "hash: 4294967295")}};
+  EXPECT_EQ(simple_->HashKv(hashes), "h:1, 99, 6\nh:2, 4294967295, 6\n");
+  EXPECT_EQ(json_->HashKv(hashes), R"([{"Endpoint":"h:1","HashKV":{)" + kHeaderJson +
+                                       R"(,"hash":99,"compact_revision":3,"hash_revision":6}},)" +
+                                       R"({"Endpoint":"h:2","HashKV":{)" + kHeaderJson +
+                                       R"(,"hash":4294967295,"hash_revision":6}}])" + "\n");
+  EXPECT_EQ(table_->HashKv(hashes),
+            "+----------+------------+---------------+\n"
+            "| ENDPOINT |    HASH    | HASH REVISION |\n"
+            "+----------+------------+---------------+\n"
+            "|      h:1 |         99 |             6 |\n"
+            "|      h:2 | 4294967295 |             6 |\n"
+            "+----------+------------+---------------+\n");
+}
+
+TEST_F(PrinterTest, Snapshots) {
+  const SnapshotSummary snapshot{0xc1, 7, 3, 12, 4096, std::string("\x01\xab\x00\xff", 4) + "rest"};
+  EXPECT_EQ(simple_->SnapshotSaved(snapshot, "f.db"), "Snapshot saved at f.db\n");
+  EXPECT_EQ(table_->SnapshotSaved(snapshot, "f.db"), "Snapshot saved at f.db\n");
+  EXPECT_EQ(simple_->SnapshotStatus(snapshot), "01ab00ff, 7, 3, 4.1 kB, 12, c1\n");
+  EXPECT_EQ(table_->SnapshotStatus(snapshot),
+            "+----------+----------+------------+------------+---------+---------+\n"
+            "|   HASH   | REVISION | TOTAL KEYS | TOTAL SIZE | RECORDS | CLUSTER |\n"
+            "+----------+----------+------------+------------+---------+---------+\n"
+            "| 01ab00ff |        7 |          3 |     4.1 kB |      12 |      c1 |\n"
+            "+----------+----------+------------+------------+---------+---------+\n");
+  EXPECT_EQ(json_->SnapshotStatus(snapshot), json_->SnapshotSaved(snapshot, "f.db"));
+  EXPECT_EQ(json_->SnapshotStatus(snapshot),
+            R"({"hash":27984127,"revision":7,"totalKey":3,"totalSize":4096,"records":12,)"
+            R"("clusterId":193,"sha256":"01ab00ff72657374"})"
+            "\n");
+}
+
 TEST_F(PrinterTest, BytesThatAreNotUtf8DoNotBreakJson) {
   etcdserverpb::MemberListResponse members;
   members.add_members()->set_name("\xff");

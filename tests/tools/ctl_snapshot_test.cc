@@ -4,8 +4,6 @@
 #include <sstream>
 
 #include <gmock/gmock.h>
-#include <grpcpp/server.h>
-#include <grpcpp/server_builder.h>
 #include <gtest/gtest.h>
 #include <rocksdb/write_batch.h>
 
@@ -18,6 +16,7 @@
 #include "store/snapshot_file.h"
 #include "store/snapshot_source.h"
 #include "tools/ctl/snapshot_commands.h"
+#include "tools/fake_service.h"
 #include "wal/log_store.h"
 
 namespace raftkv::tools::ctl {
@@ -75,15 +74,8 @@ std::string SnapshotBytes(const std::string& directory) {
 // Streams what it was given, in pieces.
 class FakeNode : public etcdserverpb::Maintenance::Service {
  public:
-  explicit FakeNode(std::string bytes) : bytes_(std::move(bytes)) {
-    grpc::ServerBuilder builder;
-    int port = 0;
-    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
-    builder.RegisterService(this);
-    server_ = builder.BuildAndStart();
-    endpoint_ = "127.0.0.1:" + std::to_string(port);
-  }
-  ~FakeNode() override { server_->Shutdown(std::chrono::system_clock::now()); }
+  explicit FakeNode(std::string bytes) : bytes_(std::move(bytes)) {}
+  ~FakeNode() override { server_.Stop(); }
 
   grpc::Status Snapshot(grpc::ServerContext*, const etcdserverpb::SnapshotRequest*,
                         grpc::ServerWriter<etcdserverpb::SnapshotResponse>* writer) override {
@@ -95,13 +87,12 @@ class FakeNode : public etcdserverpb::Maintenance::Service {
     return status;
   }
 
-  const std::string& endpoint() const { return endpoint_; }
+  const std::string& endpoint() const { return server_.endpoint(); }
   grpc::Status status;
 
  private:
   const std::string bytes_;
-  std::string endpoint_;
-  std::unique_ptr<grpc::Server> server_;
+  FakeServer server_{this};
 };
 
 class CtlSnapshotTest : public testing::Test {
@@ -133,7 +124,6 @@ class CtlSnapshotTest : public testing::Test {
     flags.initial_cluster = "n1=http://127.0.0.1:1,n2=http://127.0.0.1:2";
     flags.initial_cluster_token = "new";
     flags.initial_advertise_peer_urls = "http://127.0.0.1:1";
-    flags.bump_revision = store::kRevisionBump;
     return flags;
   }
 

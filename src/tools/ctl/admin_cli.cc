@@ -1,10 +1,13 @@
 #include "tools/ctl/admin_cli.h"
 
 #include <charconv>
+#include <chrono>
+#include <functional>
+#include <utility>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 
-#include "store/restore.h"
 #include "tools/ctl/maintenance_commands.h"
 #include "tools/ctl/member_commands.h"
 #include "tools/ctl/snapshot_commands.h"
@@ -13,39 +16,46 @@
 namespace raftkv::tools::ctl {
 
 struct AdminCli::Impl {
-  std::string id;
-  std::string name;
-  std::string peer_urls;
-  std::string timeout = "10m";
-  bool learner = false;
+  using Runner = std::function<int(Client*, const Output&)>;
+
+  std::vector<std::pair<CLI::App*, Runner>> commands;
+  // What the command line gives them.
+  uint64_t member = 0;
+  NewMember added;
+  std::chrono::milliseconds timeout = std::chrono::minutes(10);
   bool cluster = false;
   int64_t revision = 0;
   std::string path;
   RestoreFlags restore;
-  bool no_bump = false;
 
-  CLI::App* member_list = nullptr;
-  CLI::App* member_add = nullptr;
-  CLI::App* member_remove = nullptr;
-  CLI::App* member_promote = nullptr;
-  CLI::App* member_update = nullptr;
-  CLI::App* member_replace = nullptr;
-  CLI::App* alarm_list = nullptr;
-  CLI::App* alarm_disarm = nullptr;
-  CLI::App* defrag = nullptr;
-  CLI::App* hashkv = nullptr;
-  CLI::App* snapshot_save = nullptr;
-  CLI::App* snapshot_status = nullptr;
-  CLI::App* snapshot_restore = nullptr;
-
-  Impl() { restore.bump_revision = store::kRevisionBump; }
-  void AddMember(CLI::App* app);
+  void AddMembers(CLI::App* app);
   void AddMaintenance(CLI::App* app);
   void AddSnapshot(CLI::App* app);
+  CLI::App* Add(CLI::App* app, const std::string& name, const std::string& description,
+                const std::string& example, Runner run);
   int RunRestore(const Output& output) const;
-  std::optional<int> RunMember(Client* client, const Output& output) const;
-  int RunOnId(Client* client, const Output& output, uint64_t member) const;
 };
+
+// An option that is taken as `parse` understands it; what that refuses is wrong usage.
+template <typename Value, typename Parse>
+CLI::Option* AddParsed(CLI::App* command, const std::string& name, Value* value, Parse parse,
+                       const std::string& description) {
+  return command->add_option_function<std::string>(
+      name,
+      [=](const std::string& text) {
+        auto parsed = parse(text);
+        if (!parsed.ok()) throw CLI::ValidationError(name, parsed.status().message());
+        *value = *std::move(parsed);
+      },
+      description);
+}
+
+StatusOr<std::chrono::milliseconds> ParseTimeout(const std::string& text) {
+  if (const std::optional<uint64_t> ms = ParseDurationMs(text)) {
+    return std::chrono::milliseconds(*ms);
+  }
+  return Status(Code::kInvalidArgument, "'" + text + "' is not a duration (such as 5m)");
+}
 
 CLI::App* AddCommand(CLI::App* app, const std::string& name, const std::string& description,
                      const std::string& example) {
@@ -70,53 +80,82 @@ int UsageError(const Output& output, const std::string& message) {
   return kExitUsage;
 }
 
-void AdminCli::Impl::AddMember(CLI::App* app) {
-  CLI::App* member = AddCommand(app, "member", "The members of the cluster and changes of them",
-                                "raftkvctl member list");
-  member->require_subcommand(1);
-  member_list = AddCommand(member, "list", "List the members", "raftkvctl member list -w table");
-  member_add = AddCommand(member, "add",
-                          "Add a member, and say how to start it. It counts for the quorum only "
-                          "once it has started and caught up",
-                          "raftkvctl member add n4 --peer-urls http://10.0.0.4:2380");
-  member_remove = AddCommand(member, "remove", "Remove a member, for good",
-                             "raftkvctl member remove 8211f1d0f64f3269");
-  member_promote = AddCommand(member, "promote", "Make a learner that is in sync a voter",
-                              "raftkvctl member promote 8211f1d0f64f3269");
-  member_update =
-      AddCommand(member, "update", "Change where a member is reached",
-                 "raftkvctl member update 8211f1d0f64f3269 --peer-urls http://10.0.0.7:2380");
-  member_replace = AddCommand(
-      member, "replace",
-      "Put a new member in the place of an old one: add it, say how to start it, wait until it has "
-      "caught up, promote it, remove the old one. May be run again wherever it was cut off",
-      "raftkvctl member replace 8211f1d0f64f3269 n4 --peer-urls http://10.0.0.4:2380");
-  for (CLI::App* command : {member_remove, member_promote, member_update, member_replace}) {
-    command->add_option("id", id, "The member's id, hexadecimal")->required();
+CLI::App* AdminCli::Impl::Add(CLI::App* app, const std::string& name,
+                              const std::string& description, const std::string& example,
+                              Runner run) {
+  return commands.emplace_back(AddCommand(app, name, description, example), std::move(run)).first;
+}
+
+void AdminCli::Impl::AddMembers(CLI::App* app) {
+  CLI::App* group = AddCommand(app, "member", "The members of the cluster and changes of them",
+                               "raftkvctl member list");
+  group->require_subcommand(1);
+  Add(group, "list", "List the members", "raftkvctl member list -w table",
+      [](Client* client, const Output& output) { return RunMemberList(client, output); });
+  CLI::App* add = Add(
+      group, "add",
+      "Add a member, and say how to start it. It counts for the quorum only once it has started "
+      "and caught up",
+      "raftkvctl member add n4 --peer-urls http://10.0.0.4:2380",
+      [this](Client* client, const Output& output) { return RunMemberAdd(client, output, added); });
+  CLI::App* remove =
+      Add(group, "remove", "Remove a member, for good", "raftkvctl member remove 8211f1d0f64f3269",
+          [this](Client* client, const Output& output) {
+            return RunMemberRemove(client, output, member);
+          });
+  CLI::App* promote = Add(group, "promote", "Make a learner that is in sync a voter",
+                          "raftkvctl member promote 8211f1d0f64f3269",
+                          [this](Client* client, const Output& output) {
+                            return RunMemberPromote(client, output, member);
+                          });
+  CLI::App* update =
+      Add(group, "update", "Change where a member is reached",
+          "raftkvctl member update 8211f1d0f64f3269 --peer-urls http://10.0.0.7:2380",
+          [this](Client* client, const Output& output) {
+            return RunMemberUpdate(client, output, member, added.peer_urls);
+          });
+  CLI::App* replace =
+      Add(group, "replace",
+          "Put a new member in the place of an old one: add it, say how to start it, wait until it "
+          "has caught up, promote it, remove the old one. May be run again wherever it was cut off",
+          "raftkvctl member replace 8211f1d0f64f3269 n4 --peer-urls http://10.0.0.4:2380",
+          [this](Client* client, const Output& output) {
+            return RunMemberReplace(client, output, member, added, timeout);
+          });
+  for (CLI::App* command : {remove, promote, update, replace}) {
+    AddParsed(command, "id", &member, ParseMemberId, "The member's id, hexadecimal")->required();
   }
-  for (CLI::App* command : {member_add, member_replace}) {
-    command->add_option("name", name, "The new member's name")->required();
+  for (CLI::App* command : {add, replace}) {
+    command->add_option("name", added.name, "The new member's name")->required();
   }
-  for (CLI::App* command : {member_add, member_update, member_replace}) {
-    command
-        ->add_option("--peer-urls", peer_urls,
-                     "Where the other members reach it, http://host:port, separated by commas")
+  for (CLI::App* command : {add, update, replace}) {
+    AddParsed(command, "--peer-urls", &added.peer_urls, ParsePeerUrls,
+              "Where the other members reach it, http://host:port, separated by commas")
         ->required();
   }
-  member_add->add_flag("--learner", learner, "It stays a learner until it is promoted by hand");
-  member_replace->add_option("--timeout", timeout, "How long to wait for the new member")
-      ->capture_default_str();
+  add->add_flag("--learner", added.learner, "It stays a learner until it is promoted by hand");
+  AddParsed(replace, "--timeout", &timeout, ParseTimeout, "How long to wait for the new member")
+      ->default_str("10m");
 }
 
 void AdminCli::Impl::AddMaintenance(CLI::App* app) {
   CLI::App* alarm = AddCommand(app, "alarm", "Alarms that are raised", "raftkvctl alarm list");
   alarm->require_subcommand(1);
-  alarm_list = AddCommand(alarm, "list", "List the alarms", "raftkvctl alarm list");
-  alarm_disarm = AddCommand(alarm, "disarm", "Take all alarms back", "raftkvctl alarm disarm");
-  defrag = AddCommand(app, "defrag", "Compact the store of each endpoint, in the background",
-                      "raftkvctl defrag --cluster");
-  hashkv = AddCommand(app, "hashkv", "Compare a hash of the data at one revision between endpoints",
-                      "raftkvctl hashkv --cluster");
+  Add(alarm, "list", "List the alarms", "raftkvctl alarm list",
+      [](Client* client, const Output& output) { return RunAlarmList(client, output); });
+  Add(alarm, "disarm", "Take all alarms back", "raftkvctl alarm disarm",
+      [](Client* client, const Output& output) { return RunAlarmDisarm(client, output); });
+  CLI::App* defrag = Add(
+      app, "defrag",
+      "Rewrite the store of each endpoint without what was deleted, and wait until that is done; "
+      "reads and writes go on",
+      "raftkvctl defrag --cluster",
+      [this](Client* client, const Output& output) { return RunDefrag(client, output, cluster); });
+  CLI::App* hashkv =
+      Add(app, "hashkv", "Compare a hash of the data at one revision between endpoints",
+          "raftkvctl hashkv --cluster", [this](Client* client, const Output& output) {
+            return RunHashKv(client, output, cluster, revision);
+          });
   hashkv->add_option("--rev", revision, "The revision (default: the newest that all have)");
   for (CLI::App* command : {defrag, hashkv}) {
     command->add_flag("--cluster", cluster, "Every member, not only --endpoints");
@@ -124,79 +163,39 @@ void AdminCli::Impl::AddMaintenance(CLI::App* app) {
 }
 
 void AdminCli::Impl::AddSnapshot(CLI::App* app) {
-  CLI::App* snapshot = AddCommand(app, "snapshot", "Backups", "raftkvctl snapshot save backup.db");
-  snapshot->require_subcommand(1);
-  snapshot_save = AddCommand(snapshot, "save", "Save a snapshot of a running node in a file",
-                             "raftkvctl snapshot save backup.db");
-  snapshot_status = AddCommand(snapshot, "status", "Check a snapshot file, and say what it holds",
-                               "raftkvctl snapshot status backup.db -w table");
-  snapshot_restore =
-      AddCommand(snapshot, "restore",
-                 "Make the data directory of one node of a new cluster; no node needs to run",
-                 "raftkvctl snapshot restore backup.db --name n1 --initial-cluster "
-                 "n1=http://10.0.0.1:2380,n2=http://10.0.0.2:2380 --initial-cluster-token restored "
-                 "--initial-advertise-peer-urls http://10.0.0.1:2380 --data-dir n1.raftkv");
-  for (CLI::App* command : {snapshot_save, snapshot_status, snapshot_restore}) {
+  CLI::App* group = AddCommand(app, "snapshot", "Backups", "raftkvctl snapshot save backup.db");
+  group->require_subcommand(1);
+  CLI::App* save =
+      Add(group, "save", "Save a snapshot of a running node in a file",
+          "raftkvctl snapshot save backup.db", [this](Client* client, const Output& output) {
+            return RunSnapshotSave(client, output, path);
+          });
+  CLI::App* status =
+      Add(group, "status", "Check a snapshot file, and say what it holds",
+          "raftkvctl snapshot status backup.db -w table",
+          [this](Client*, const Output& output) { return RunSnapshotStatus(output, path); });
+  CLI::App* const r =
+      Add(group, "restore",
+          "Make the data directory of one node of a new cluster; no node needs to run",
+          "raftkvctl snapshot restore backup.db --name n1 --initial-cluster "
+          "n1=http://10.0.0.1:2380,n2=http://10.0.0.2:2380 --initial-cluster-token restored "
+          "--initial-advertise-peer-urls http://10.0.0.1:2380 --data-dir n1.raftkv",
+          [this](Client*, const Output& output) { return RunRestore(output); });
+  for (CLI::App* command : {save, status, r}) {
     command->add_option("file", path, "The snapshot file")->required();
   }
-  CLI::App* const r = snapshot_restore;
-  r->add_option("--name", restore.name, "The node's name")->capture_default_str();
   r->add_option("--data-dir", restore.data_dir, "What to make (default: <name>.raftkv)");
-  r->add_option("--initial-cluster", restore.initial_cluster,
-                "All members of the new cluster: name=peer-url,... (default: this node alone)");
-  r->add_option("--initial-cluster-token", restore.initial_cluster_token,
-                "Of the new cluster: not the former one's")
-      ->capture_default_str();
-  r->add_option("--initial-advertise-peer-urls", restore.initial_advertise_peer_urls,
-                "Where the other members reach this one")
-      ->capture_default_str();
-  r->add_option("--bump-revision", restore.bump_revision,
-                "Raise the revision by so much, so that none is given out twice")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  r->add_flag("--no-bump-revision", no_bump,
-              "Leave revision and history as they were: only if no client saw the former cluster");
+  AddNewClusterOptions(r, &restore);
 }
 
 int AdminCli::Impl::RunRestore(const Output& output) const {
   RestoreFlags flags = restore;
   flags.path = path;
-  if (no_bump) {
-    flags.bump_revision = 0;
-    flags.mark_compacted = false;
-  }
   return RunSnapshotRestore(output, flags);
 }
 
-int AdminCli::Impl::RunOnId(Client* client, const Output& output, uint64_t member) const {
-  if (*member_remove) return RunMemberRemove(client, output, member);
-  if (*member_promote) return RunMemberPromote(client, output, member);
-  const auto urls = ParsePeerUrls(peer_urls);
-  if (!urls.ok()) return UsageError(output, urls.status().message());
-  if (*member_update) return RunMemberUpdate(client, output, member, *urls);
-  const std::optional<uint64_t> ms = ParseDurationMs(timeout);
-  if (!ms) return UsageError(output, "--timeout: '" + timeout + "' is not a duration (such as 5m)");
-  return RunMemberReplace(client, output, member, {name, *urls, /*learner=*/true},
-                          std::chrono::milliseconds(*ms));
-}
-
-std::optional<int> AdminCli::Impl::RunMember(Client* client, const Output& output) const {
-  if (*member_list) return RunMemberList(client, output);
-  if (*member_add) {
-    const auto urls = ParsePeerUrls(peer_urls);
-    if (!urls.ok()) return UsageError(output, urls.status().message());
-    return RunMemberAdd(client, output, {name, *urls, learner});
-  }
-  if (*member_remove || *member_promote || *member_update || *member_replace) {
-    const StatusOr<uint64_t> member = ParseMemberId(id);
-    if (!member.ok()) return UsageError(output, member.status().message());
-    return RunOnId(client, output, *member);
-  }
-  return std::nullopt;
-}
-
 AdminCli::AdminCli(CLI::App* app) : impl_(std::make_unique<Impl>()) {
-  impl_->AddMember(app);
+  impl_->AddMembers(app);
   impl_->AddMaintenance(app);
   impl_->AddSnapshot(app);
 }
@@ -204,14 +203,9 @@ AdminCli::AdminCli(CLI::App* app) : impl_(std::make_unique<Impl>()) {
 AdminCli::~AdminCli() = default;
 
 std::optional<int> AdminCli::Run(Client* client, const Output& output) const {
-  if (const std::optional<int> code = impl_->RunMember(client, output)) return code;
-  if (*impl_->alarm_list) return RunAlarmList(client, output);
-  if (*impl_->alarm_disarm) return RunAlarmDisarm(client, output);
-  if (*impl_->defrag) return RunDefrag(client, output, impl_->cluster);
-  if (*impl_->snapshot_save) return RunSnapshotSave(client, output, impl_->path);
-  if (*impl_->snapshot_status) return RunSnapshotStatus(output, impl_->path);
-  if (*impl_->snapshot_restore) return impl_->RunRestore(output);
-  if (*impl_->hashkv) return RunHashKv(client, output, impl_->cluster, impl_->revision);
+  for (const auto& [command, run] : impl_->commands) {
+    if (*command) return run(client, output);
+  }
   return std::nullopt;
 }
 

@@ -7,17 +7,12 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
-#include <map>
-#include <set>
 #include <string_view>
 
-#include "common/identity.h"
-#include "common/url.h"
 #include "store/restore.h"
 #include "store/snapshot_file.h"
 #include "tools/ctl/call.h"
 #include "tools/support/text.h"
-#include "wal/log_store.h"
 
 namespace raftkv::tools::ctl {
 namespace {
@@ -93,78 +88,6 @@ CallResult Fetch(Client* client, const std::string& endpoint, const std::string&
       });
 }
 
-// --initial-cluster, by name. A member with several URLs is named once for each.
-StatusOr<std::map<std::string, std::vector<std::string>>> ParseCluster(const RestoreFlags& flags) {
-  std::map<std::string, std::vector<std::string>> members;
-  std::string text = flags.initial_cluster;
-  if (text.empty()) {
-    for (const std::string& url : SplitCommas(flags.initial_advertise_peer_urls)) {
-      text += flags.name + "=" + url + ",";
-    }
-  }
-  for (const std::string& part : SplitCommas(text)) {
-    const size_t equals = part.find('=');
-    if (equals == std::string::npos || equals == 0) {
-      return Status(Code::kInvalidArgument,
-                    "--initial-cluster: '" + part + "' is not name=http://host:port");
-    }
-    RAFTKV_ASSIGN_OR_RETURN(const Url url, ParseUrl(part.substr(equals + 1)));
-    members[part.substr(0, equals)].push_back(url.ToString());
-  }
-  if (!members.contains(flags.name)) {
-    return Status(Code::kInvalidArgument, "--initial-cluster does not name this node ('" +
-                                              flags.name + "'); add it or set --name");
-  }
-  std::set<std::string> advertised;
-  for (const std::string& part : SplitCommas(flags.initial_advertise_peer_urls)) {
-    RAFTKV_ASSIGN_OR_RETURN(const Url url, ParseUrl(part));
-    advertised.insert(url.ToString());
-  }
-  const auto& own = members[flags.name];
-  if (std::set<std::string>(own.begin(), own.end()) != advertised) {
-    return Status(Code::kInvalidArgument,
-                  "--initial-cluster has other URLs for " + flags.name +
-                      " than --initial-advertise-peer-urls; make them the same");
-  }
-  return members;
-}
-
-// Everything of the new node but its data.
-StatusOr<store::RestoreOptions> ToRestoreOptions(const RestoreFlags& flags,
-                                                 const std::string& data_dir) {
-  RAFTKV_ASSIGN_OR_RETURN(const auto members, ParseCluster(flags));
-  const std::string& token = flags.initial_cluster_token;
-  Membership membership;
-  std::set<std::string> names;
-  for (const auto& [name, urls] : members) {
-    const NodeId id = DeriveNodeId(token, name);
-    membership.voters.insert(id);
-    membership.info[id].peer_urls = urls;
-    names.insert(name);
-  }
-  store::RestoreOptions options;
-  options.engine.path = data_dir + "/db";
-  options.identity.cluster = DeriveClusterId(token, names);
-  options.identity.node = DeriveNodeId(token, flags.name);
-  options.identity.node_name = flags.name;
-  options.revision_bump = flags.bump_revision;
-  options.mark_compacted = flags.mark_compacted;
-  const LogPosition start = store::kRestoredPosition;
-  options.raft_meta =
-      wal::LogStore::BootstrapRecords(membership, start, {start.term, NodeId(), start.index});
-  return options;
-}
-
-// A node of the old cluster must not take one of the new for its own: they have different logs.
-Status CheckNewCluster(const RestoreFlags& flags, ClusterId cluster) {
-  RAFTKV_ASSIGN_OR_RETURN(const store::SnapshotFileInfo info,
-                          store::ReadSnapshotFile(flags.path, nullptr));
-  if (info.header.cluster != cluster) return Status::Ok();
-  return Status(Code::kFailedPrecondition,
-                "this would be the cluster that the snapshot was taken of, whose nodes, should one "
-                "still be about, would mix with it; choose another --initial-cluster-token");
-}
-
 SnapshotSummary Summarize(const store::SnapshotFileInfo& info) {
   SnapshotSummary summary;
   summary.cluster_id = info.header.cluster.value();
@@ -223,33 +146,29 @@ int RunSnapshotStatus(const Output& output, const std::string& path) {
 int RunSnapshotRestore(const Output& output, const RestoreFlags& flags) {
   constexpr const char* kCommand = "snapshot restore";
   const std::string data_dir = flags.data_dir.empty() ? flags.name + ".raftkv" : flags.data_dir;
-  const StatusOr<store::RestoreOptions> options = ToRestoreOptions(flags, data_dir);
+  const StatusOr<store::RestoreOptions> options = NewClusterOptions(flags, data_dir);
   if (!options.ok()) {
     Fail(output, kCommand, options.status().message());
     return kExitUsage;
   }
-  std::error_code error;
-  const bool exists = std::filesystem::exists(data_dir, error);
-  if (exists && !std::filesystem::is_empty(data_dir, error)) {
-    return Fail(output, kCommand,
-                data_dir + " is not empty: restore into a directory that does not exist yet");
-  }
-  if (const Status status = CheckNewCluster(flags, options->identity.cluster); !status.ok()) {
+  if (const Status status = CheckNewDirectory(data_dir); !status.ok()) {
     return Fail(output, kCommand, status.message());
   }
-  std::filesystem::create_directories(data_dir, error);
-  if (error) return Fail(output, kCommand, "can't make " + data_dir + ": " + error.message());
-  const StatusOr<store::SnapshotFileInfo> info = store::RestoreSnapshot(flags.path, *options);
+  StatusOr<store::SnapshotFileInfo> info = store::ReadSnapshotFile(flags.path, nullptr);
   if (!info.ok()) return Fail(output, kCommand, info.status().message());
-  if (const Status status = SyncDirectoryOf(data_dir); !status.ok()) {
-    return Fail(output, kCommand, status.message());
+  Status status = CheckNewCluster(info->header.cluster, options->identity.cluster, "the snapshot");
+  if (status.ok()) {
+    status = MakeNewDirectory(data_dir, [&] {
+      info = store::RestoreSnapshot(flags.path, *options);
+      return info.status();
+    });
   }
+  if (!status.ok()) return Fail(output, kCommand, status.message());
   *output.err << "raftkvctl: restored revision " << info->header.applied.revision << " ("
               << info->keys << " keys) into " << data_dir << " for member "
               << IdText(options->identity.node.value()) << " of cluster "
-              << IdText(options->identity.cluster.value())
-              << "; start raftkvd with the same --name, --initial-cluster and "
-                 "--initial-cluster-token\n";
+              << IdText(options->identity.cluster.value()) << "; " << HowToStart(flags, data_dir)
+              << "\n";
   return kExitOk;
 }
 

@@ -2,11 +2,11 @@
 // Every function prints and returns the exit code (commands.h).
 #pragma once
 
-#include <cstdint>
 #include <string>
 
 #include "tools/ctl/client.h"
 #include "tools/ctl/commands.h"
+#include "tools/support/new_cluster.h"
 
 namespace raftkv::tools::ctl {
 
@@ -17,16 +17,9 @@ int RunSnapshotSave(Client* client, const Output& output, const std::string& pat
 // Checks all of the file, and says what is in it.
 int RunSnapshotStatus(const Output& output, const std::string& path);
 
-// What a node of the new cluster is to be: raftkvd's flags of these names.
-struct RestoreFlags {
+struct RestoreFlags : NewClusterFlags {
   std::string path;
-  std::string name = "default";
-  std::string data_dir;         // empty: <name>.raftkv
-  std::string initial_cluster;  // empty: this node alone
-  std::string initial_cluster_token = "raftkv-cluster";
-  std::string initial_advertise_peer_urls = "http://127.0.0.1:2380";
-  int64_t bump_revision = 0;
-  bool mark_compacted = true;
+  std::string data_dir;  // empty: <name>.raftkv
 };
 
 // Makes the data directory of one node of a new cluster; every node restores the same file.

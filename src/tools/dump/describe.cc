@@ -183,6 +183,21 @@ StatusOr<Json> DescribeCommand(std::string_view payload, const DescribeOptions& 
   return json;
 }
 
+bool Touches(const Json& command, std::string_view key) {
+  for (const char* branch : {"success", "failure"}) {
+    if (!command.contains(branch)) continue;
+    for (const Json& op : command[branch]) {
+      if (Touches(op, key)) return true;
+    }
+  }
+  if (!command.contains("key")) return false;
+  const std::string first = Decoded(command["key"]);
+  if (!command.contains("range_end")) return key == first;
+  // As in etcd: one zero byte means all keys from the first on.
+  const std::string end = Decoded(command["range_end"]);
+  return key >= first && (end == std::string(1, '\0') || key < end);
+}
+
 Json MembershipJson(const Membership& membership) {
   Json members = Json::array();
   for (const auto& [id, info] : membership.info) {

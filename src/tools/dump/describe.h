@@ -21,6 +21,10 @@ std::string_view EntryKindName(EntryKind kind);
 // payload does not decode.
 StatusOr<Json> DescribeCommand(std::string_view payload, const DescribeOptions& options);
 
+// Whether the command, as described, reads or writes `key`, in a branch of a transaction perhaps.
+// What a transaction compares does not count.
+bool Touches(const Json& command, std::string_view key);
+
 // A configuration: who votes, who listens, where they are reached, who was removed.
 Json MembershipJson(const Membership& membership);
 // The payload of a configuration entry. kInvalidArgument when it does not decode.

@@ -21,6 +21,17 @@ Status CheckIsDirectory(const std::string& path, const std::string& otherwise) {
   return Status::Ok();
 }
 
+Status CheckIsNodes(const std::string& path) {
+  RAFTKV_RETURN_IF_ERROR(CheckIsDirectory(path, ""));
+  return CheckIsDirectory(path + "/db", " (give the node's --data-dir; this is not one)");
+}
+
+// Of blocks that have been read: nothing is read twice, and tables may be many.
+constexpr uint64_t kCacheBytes = 8 << 20;
+
+// A running node may remove a table between the reading of its name and its opening.
+constexpr int kLiveTries = 5;
+
 }  // namespace
 
 Status NodeDirectory::CheckNotRunning(const std::string& path) {
@@ -28,23 +39,49 @@ Status NodeDirectory::CheckNotRunning(const std::string& path) {
   if (!holder) return Status::Ok();
   return Status(Code::kFailedPrecondition,
                 "a node is running on " + path + " (process " + std::to_string(*holder) +
-                    "): stop it, or look at a copy made while it was stopped");
+                    "): stop it, or look at a copy made while it was stopped; meta, summary, log, "
+                    "keys, sessions and members can look while it runs, with --live");
+}
+
+Status NodeDirectory::CheckStopped(const std::string& path) {
+  RAFTKV_RETURN_IF_ERROR(CheckIsNodes(path));
+  return CheckNotRunning(path);
 }
 
 StatusOr<std::unique_ptr<NodeDirectory>> NodeDirectory::Open(const std::string& path) {
+  RAFTKV_RETURN_IF_ERROR(CheckStopped(path));
   std::unique_ptr<NodeDirectory> directory(new NodeDirectory());
   directory->path_ = path;
-  RAFTKV_RETURN_IF_ERROR(CheckIsDirectory(path, ""));
-  RAFTKV_RETURN_IF_ERROR(
-      CheckIsDirectory(directory->db_path(), " (give the node's --data-dir; this is not one)"));
-  RAFTKV_RETURN_IF_ERROR(CheckNotRunning(path));
   RAFTKV_RETURN_IF_ERROR(wal::CheckManifest(directory->db_path()));
   RAFTKV_ASSIGN_OR_RETURN(directory->scan_, wal::ScanWalFiles(directory->db_path()));
   store::EngineOptions options;
   options.path = directory->db_path();
+  options.block_cache_bytes = kCacheBytes;
   options.wal_recovery = directory->scan_.recovery;
   RAFTKV_ASSIGN_OR_RETURN(directory->engine_, store::Engine::OpenReadOnly(options));
   return directory;
+}
+
+StatusOr<std::unique_ptr<NodeDirectory>> NodeDirectory::OpenLive(const std::string& path,
+                                                                 const std::string& scratch) {
+  RAFTKV_RETURN_IF_ERROR(CheckIsNodes(path));
+  std::unique_ptr<NodeDirectory> directory(new NodeDirectory());
+  directory->path_ = path;
+  directory->live_ = true;
+  store::EngineOptions options;
+  options.path = directory->db_path();
+  options.block_cache_bytes = kCacheBytes;
+  options.secondary_path = scratch;
+  Status status;
+  for (int i = 0; i < kLiveTries; ++i) {
+    auto engine = store::Engine::OpenReadOnly(options);
+    status = engine.status();
+    if (engine.ok()) {
+      directory->engine_ = *std::move(engine);
+      return directory;
+    }
+  }
+  return status;
 }
 
 }  // namespace raftkv::tools::dump

@@ -55,17 +55,28 @@ StatusOr<LogBounds> ReadLogBounds(store::Engine* engine, const LogMeta& meta) {
 
 Status ForEachRecord(store::Engine* engine, Index from, Index to,
                      const std::function<void(const LogRecord&)>& each) {
+  return ForEachRecordWhile(engine, from, to, [&](const LogRecord& record) {
+    each(record);
+    return true;
+  });
+}
+
+Status ForEachRecordWhile(store::Engine* engine, Index from, Index to,
+                          const std::function<bool(const LogRecord&)>& each) {
   const auto it = NewLogIterator(engine);
   Index next = from;
   for (it->Seek(wal::LogKey(from)); it->Valid(); it->Next()) {
     const std::optional<Index> found = KeyOf(*it);
     if (!found) return Status(Code::kCorruption, "raft_log holds a key that is not an index");
     if (*found > to) break;
-    if (*found > next) each({.index = next, .missing_to = *found - 1});
-    const std::string_view record(it->value().data(), it->value().size());
-    each({.index = *found, .bytes = record.size(), .entry = wal::DecodeEntryView(*found, record)});
+    if (*found > next && !each({.index = next, .missing_to = *found - 1})) return Status::Ok();
+    const std::string_view raw(it->value().data(), it->value().size());
+    const bool go_on = each({.index = *found,
+                             .raw = raw,
+                             .bytes = raw.size(),
+                             .entry = wal::DecodeEntryView(*found, raw)});
     // Also keeps an index that is the highest there can be from starting over at 0.
-    if (*found == to) return Status::Ok();
+    if (!go_on || *found == to) return Status::Ok();
     next = *found + 1;
   }
   // A read error ends the iteration early: what is behind it is not missing but unknown.

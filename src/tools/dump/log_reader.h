@@ -34,8 +34,9 @@ StatusOr<LogBounds> ReadLogBounds(store::Engine* engine, const LogMeta& meta);
 // What is under one index, or a run of indexes that have nothing.
 struct LogRecord {
   Index index;
-  Index missing_to = {};  // set: there is no entry from `index` up to and including this
-  uint64_t bytes = 0;     // of the record
+  Index missing_to = {};      // set: there is no entry from `index` up to and including this
+  std::string_view raw = {};  // the record
+  uint64_t bytes = 0;         // of it
   StatusOr<wal::EntryView> entry = Status(Code::kNotFound, "missing");
 };
 
@@ -43,5 +44,8 @@ struct LogRecord {
 // into memory that is gone after the call. The result is what RocksDB said in the end.
 Status ForEachRecord(store::Engine* engine, Index from, Index to,
                      const std::function<void(const LogRecord&)>& each);
+// The same until `each` returns false.
+Status ForEachRecordWhile(store::Engine* engine, Index from, Index to,
+                          const std::function<bool(const LogRecord&)>& each);
 
 }  // namespace raftkv::tools::dump

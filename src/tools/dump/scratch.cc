@@ -21,19 +21,6 @@ Status IoError(const std::string& what, const std::error_code& error) {
   return Status(Code::kIoError, what + ": " + error.message());
 }
 
-Status CopyFile(const fs::path& from, const fs::path& to) {
-  std::error_code error;
-  if (from.extension() == ".sst") {
-    fs::create_hard_link(from, to, error);
-    if (!error) return Status::Ok();
-    // Another file system, or a file that is not ours to link: copy.
-    error.clear();
-  }
-  fs::copy_file(from, to, error);
-  if (error) return IoError("copying " + from.string() + " to " + to.string(), error);
-  return Status::Ok();
-}
-
 }  // namespace
 
 StatusOr<std::unique_ptr<ScratchDirectory>> ScratchDirectory::Make(const std::string& parent) {
@@ -58,12 +45,27 @@ ScratchDirectory::~ScratchDirectory() {
   }
 }
 
-Status CopyDatabase(const std::string& db_path, const std::string& copy_path) {
+Status MakeDirectory(const std::string& path) {
   std::error_code error;
-  if (!fs::create_directory(copy_path, error)) {
-    return IoError("making " + copy_path,
-                   error ? error : std::make_error_code(std::errc::file_exists));
+  if (fs::create_directory(path, error)) return Status::Ok();
+  return IoError("making " + path, error ? error : std::make_error_code(std::errc::file_exists));
+}
+
+Status CopyFile(const std::string& from, const std::string& to) {
+  std::error_code error;
+  if (from.ends_with(".sst")) {
+    fs::create_hard_link(from, to, error);
+    if (!error) return Status::Ok();
+    // Another file system, or a file that is not ours to link: copy.
+    error.clear();
   }
+  fs::copy_file(from, to, error);
+  return error ? IoError("copying " + from + " to " + to, error) : Status::Ok();
+}
+
+Status CopyDatabase(const std::string& db_path, const std::string& copy_path) {
+  RAFTKV_RETURN_IF_ERROR(MakeDirectory(copy_path));
+  std::error_code error;
   fs::directory_iterator it(db_path, error);
   if (error) return IoError("listing " + db_path, error);
   for (; it != fs::directory_iterator(); it.increment(error)) {

@@ -29,6 +29,12 @@ class ScratchDirectory {
   const std::string path_;
 };
 
+// kIoError when it can't be made or is there.
+Status MakeDirectory(const std::string& path);
+
+// A table that is hard-linked where that is possible, any other file as a copy.
+Status CopyFile(const std::string& from, const std::string& to);
+
 // Copies the database in `db_path` to `copy_path`, which must not exist. SST files never change
 // once written, so they are hard-linked where both are on one file system; everything else, which
 // an open may append to or cut, is copied.

@@ -1,11 +1,11 @@
-#include "tools/dump/dump_meta.h"
-
 #include <optional>
 
-#include "rpc.pb.h"
 #include "store/cluster_state.h"
 #include "store/mvcc.h"
+#include "tools/dump/commands.h"
 #include "tools/dump/describe.h"
+#include "tools/dump/directory_command.h"
+#include "tools/dump/facts.h"
 #include "tools/dump/log_reader.h"
 #include "tools/dump/state_reader.h"
 #include "tools/support/text.h"
@@ -25,40 +25,6 @@ struct Meta {
   StatusOr<store::ClusterState> cluster = Status(Code::kNotFound, "not read");
 };
 
-Json PositionJson(const LogPosition& position) {
-  return {{"index", position.index.value()}, {"term", position.term.value()}};
-}
-
-Json HardStateJson(const StatusOr<HardState>& state) {
-  if (!state.ok()) return nullptr;
-  return {{"term", state->term.value()},
-          {"vote", state->vote.none() ? Json(nullptr) : Json(IdText(state->vote.value()))},
-          {"commit", state->commit.value()}};
-}
-
-Json AppliedJson(const StatusOr<store::AppliedRecord>& applied) {
-  if (!applied.ok()) return nullptr;
-  return {{"index", applied->position.index.value()},
-          {"term", applied->position.term.value()},
-          {"revision", applied->revision},
-          {"compact_revision", applied->compact_revision},
-          {"compacted_to", applied->compacted_to},
-          {"time_ms", applied->time_ms},
-          {"sessions", applied->sessions},
-          {"bumped_to", applied->bumped_to}};
-}
-
-Json AlarmsJson(const StatusOr<store::ClusterState>& cluster) {
-  if (!cluster.ok()) return nullptr;
-  Json json = Json::array();
-  for (const store::Alarm& alarm : cluster->alarms) {
-    const auto type = static_cast<etcdserverpb::AlarmType>(alarm.type);
-    json.push_back(
-        {{"member", IdText(alarm.member.value())}, {"alarm", etcdserverpb::AlarmType_Name(type)}});
-  }
-  return json;
-}
-
 Json FamiliesJson(store::Engine* engine) {
   Json json = Json::array();
   // The applied state's family has the name of the snapshot it came from, where it came from one.
@@ -74,24 +40,6 @@ Json FamiliesJson(store::Engine* engine) {
          {"memtable_bytes", engine->IntProperty(handle, "rocksdb.cur-size-all-mem-tables")},
          {"keys_estimate", engine->IntProperty(handle, "rocksdb.estimate-num-keys")}});
   }
-  return json;
-}
-
-Json WalJson(const wal::WalScan& scan) {
-  Json files = Json::array();
-  for (const wal::WalFileReport& file : scan.files) {
-    files.push_back({{"name", file.name},
-                     {"bytes", file.bytes},
-                     {"valid_bytes", file.valid_bytes},
-                     {"records", file.records}});
-  }
-  const bool torn = scan.recovery == store::WalRecovery::kTornTail;
-  Json json{{"tail", torn ? "torn" : "clean"}};
-  if (torn) {
-    json["torn"] = {
-        {"file", scan.torn_file}, {"offset", scan.torn_offset}, {"bytes", scan.torn_bytes}};
-  }
-  json["files"] = std::move(files);
   return json;
 }
 
@@ -118,28 +66,14 @@ Json ToJson(const NodeDirectory& directory, const Meta& meta) {
                                 : Json(nullptr)},
           {"alarms", AlarmsJson(meta.cluster)},
           {"column_families", FamiliesJson(directory.engine())},
-          {"wal", WalJson(directory.scan())}};
-}
-
-// A JSON value as words: objects as "name value, name value", lists with spaces.
-std::string Words(const Json& json) {
-  if (json.is_null()) return "none";
-  if (json.is_string()) return EscapeText(json.get_ref<const std::string&>());
-  if (!json.is_structured()) return json.dump();
-  std::string out;
-  for (const auto& [name, value] : json.items()) {
-    if (!out.empty()) out += json.is_array() ? " " : ", ";
-    out += json.is_array() ? Words(value) : name + " " + Words(value);
-  }
-  return out.empty() ? "none" : out;
+          {"wal", directory.live() ? Json(nullptr) : WalJson(directory.scan())}};
 }
 
 // One line a field; one line an element for lists of objects.
 std::string ToText(const Json& json) {
   std::string out;
-  const auto line = [&](std::string name, const std::string& value) {
-    name.resize(18, ' ');
-    out += (out.empty() ? "" : "\n") + name + value;
+  const auto line = [&](const std::string& name, const std::string& value) {
+    AppendLine(name, value, &out);
   };
   for (const auto& [name, value] : json.items()) {
     if (name == "type") continue;
@@ -149,7 +83,7 @@ std::string ToText(const Json& json) {
         family.erase("name");
         line(label, Words(family));
       }
-    } else if (name == "wal") {
+    } else if (name == "wal" && !value.is_null()) {
       line("wal tail", value["tail"].get<std::string>() +
                            (value.contains("torn") ? ": " + Words(value["torn"]) : ""));
       for (const Json& file : value["files"]) line("wal file", Words(file));
@@ -198,9 +132,27 @@ Status CheckAppliedTerm(store::Engine* engine, const Meta& meta, Report* report)
   });
 }
 
-}  // namespace
+class MetaCommand : public DirectoryCommand {
+ public:
+  explicit MetaCommand(CLI::App* app)
+      : DirectoryCommand(
+            app,
+            {.name = "meta",
+             .description = "Whose directory it is, how far log and applied state go, and "
+                            "whether a node would start on it",
+             .example = "raftkv-dump meta data/n1",
+             .shape = Shape::kDocument},
+            Live::kAllowed) {
+    this->app()->add_flag("--quick", quick_, "Don't read the whole log to verify it");
+  }
 
-Status DumpMeta(const NodeDirectory& directory, const MetaOptions& options, Report* report) {
+ private:
+  Status RunOn(const NodeDirectory& directory, Report* report) override;
+
+  bool quick_ = false;
+};
+
+Status MetaCommand::RunOn(const NodeDirectory& directory, Report* report) {
   store::Engine* const engine = directory.engine();
   Meta meta;
   meta.identity = engine->identity();
@@ -223,11 +175,17 @@ Status DumpMeta(const NodeDirectory& directory, const MetaOptions& options, Repo
   ReportUnlessOk(meta.cluster.status(), "the applied configuration and alarms", report);
   CheckTogether(meta, report);
   RAFTKV_RETURN_IF_ERROR(CheckAppliedTerm(engine, meta, report));
-  if (options.verify) {
+  if (!quick_) {
     const StatusOr<wal::RecoveredLog> recovered = wal::LogStore(engine).Recover();
     ReportUnlessOk(recovered.status(), "a node would not start on this log", report);
   }
   return Status::Ok();
+}
+
+}  // namespace
+
+std::unique_ptr<Command> MakeMetaCommand(CLI::App* app) {
+  return std::make_unique<MetaCommand>(app);
 }
 
 }  // namespace raftkv::tools::dump

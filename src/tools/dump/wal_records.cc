@@ -1,0 +1,101 @@
+#include "tools/dump/wal_records.h"
+
+#include <rocksdb/write_batch.h>
+
+#include "common/coding.h"
+#include "store/engine.h"
+#include "wal/wal_format.h"
+
+namespace raftkv::tools::dump {
+namespace {
+
+std::string_view View(const rocksdb::Slice& slice) { return {slice.data(), slice.size()}; }
+
+// Collects what a batch changes.
+class Collector : public rocksdb::WriteBatch::Handler {
+ public:
+  explicit Collector(std::vector<WalUpdate>* updates) : updates_(updates) {}
+
+  rocksdb::Status PutCF(uint32_t family, const rocksdb::Slice& key,
+                        const rocksdb::Slice& value) override {
+    return Add(WalUpdateKind::kPut, family, key, value);
+  }
+  rocksdb::Status DeleteCF(uint32_t family, const rocksdb::Slice& key) override {
+    return Add(WalUpdateKind::kDelete, family, key, rocksdb::Slice());
+  }
+  rocksdb::Status SingleDeleteCF(uint32_t family, const rocksdb::Slice& key) override {
+    return Add(WalUpdateKind::kSingleDelete, family, key, rocksdb::Slice());
+  }
+  rocksdb::Status DeleteRangeCF(uint32_t family, const rocksdb::Slice& begin,
+                                const rocksdb::Slice& end) override {
+    return Add(WalUpdateKind::kDeleteRange, family, begin, end);
+  }
+  rocksdb::Status MergeCF(uint32_t family, const rocksdb::Slice& key,
+                          const rocksdb::Slice& value) override {
+    return Add(WalUpdateKind::kMerge, family, key, value);
+  }
+  // Marks that change nothing. Left to the base class, they would end the iteration.
+  void LogData(const rocksdb::Slice&) override {}
+  rocksdb::Status MarkNoop(bool) override { return rocksdb::Status::OK(); }
+
+ private:
+  rocksdb::Status Add(WalUpdateKind kind, uint32_t family, const rocksdb::Slice& key,
+                      const rocksdb::Slice& value) {
+    updates_->push_back({kind, family, View(key), View(value)});
+    return rocksdb::Status::OK();
+  }
+
+  std::vector<WalUpdate>* const updates_;
+};
+
+uint64_t FirstSequence(std::string_view batch) {
+  uint64_t sequence = 0;
+  return ConsumeLittleEndian64(&batch, &sequence) ? sequence : 0;
+}
+
+Status Decode(const rocksdb::WriteBatch& batch, std::vector<WalUpdate>* updates) {
+  Collector collector(updates);
+  const rocksdb::Status status = batch.Iterate(&collector);
+  if (status.ok()) return Status::Ok();
+  return Status(Code::kCorruption,
+                "its checksum is right, but it is no write batch: " + status.ToString());
+}
+
+}  // namespace
+
+std::string_view WalUpdateKindName(WalUpdateKind kind) {
+  switch (kind) {
+    case WalUpdateKind::kPut:
+      return "put";
+    case WalUpdateKind::kDelete:
+      return "delete";
+    case WalUpdateKind::kSingleDelete:
+      return "single-delete";
+    case WalUpdateKind::kDeleteRange:
+      return "delete-range";
+    case WalUpdateKind::kMerge:
+      return "merge";
+  }
+  return "unknown";
+}
+
+StatusOr<wal::WalFileScan> ForEachWalRecord(const store::WalFile& file,
+                                            const std::function<void(const WalRecord&)>& each) {
+  WalRecord record;
+  return wal::ScanWalFile(file.path, file.number, [&](uint64_t offset, std::string_view payload) {
+    // The updates point into the batch's copy of the payload.
+    const rocksdb::WriteBatch batch{std::string(payload)};
+    record.offset = offset;
+    record.bytes = payload.size();
+    record.sequence = FirstSequence(payload);
+    record.updates.clear();
+    record.status = payload.size() < wal::kBatchHeaderBytes
+                        ? Status(Code::kCorruption,
+                                 "its checksum is right, but it is too short "
+                                 "for a write batch")
+                        : Decode(batch, &record.updates);
+    each(record);
+  });
+}
+
+}  // namespace raftkv::tools::dump
