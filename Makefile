@@ -1,6 +1,6 @@
 # The commands people type. What they do is in scripts/; CMake builds (CMakePresets.json).
 .DEFAULT_GOAL := help
-.PHONY: run test build asan tsan bench format tidy clean help
+.PHONY: run test build asan tsan soak bench format tidy clean help
 SHELL := /bin/bash
 
 run: ## Install what is missing, build, and run three nodes on this machine (Ctrl-C stops them)
@@ -24,6 +24,9 @@ tsan: ## Build and test with ThreadSanitizer
 	@scripts/install-deps
 	@scripts/build tsan
 	@scripts/test tsan
+
+soak: build ## Run the long tests (minutes, gigabytes): docs/operations.md, "Long tests"
+	@scripts/soak
 
 bench: ## Install etcd's server (not started) to measure against, and build
 	@scripts/install-deps --bench
