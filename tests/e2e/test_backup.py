@@ -3,11 +3,15 @@
 import json
 import os
 import pathlib
+import random
 import shutil
 import subprocess
+import threading
+import time
 
+import grpc
 import pytest
-from harness.client import RpcFailed
+from harness.client import Client, RpcFailed
 from harness.cluster import BIN_DIR
 from harness.tools import raftkvctl
 from harness.wait import wait_until
@@ -137,6 +141,83 @@ def test_hashes_agree_whatever_was_compacted(three):
     raftkvctl(cluster.nodes, "hashkv", "--cluster", "-w", "table")
 
 
+class SlowestPut(threading.Thread):
+    """Writes one after the other, and notes how long the slowest took."""
+
+    def __init__(self, node):
+        super().__init__()
+        self.node = node
+        self.slowest_s = 0.0
+        self.count = 0
+        self.stop = threading.Event()
+
+    def run(self):
+        with Client(self.node.address) as client:
+            while not self.stop.is_set():
+                begin = time.monotonic()
+                client.put(b"beside/%d" % (self.count % 100), b"x" * 100)
+                self.slowest_s = max(self.slowest_s, time.monotonic() - begin)
+                self.count += 1
+
+
+def sst_bytes(node):
+    return sum(file.stat().st_size for file in node.db_dir.glob("*.sst"))
+
+
+@pytest.mark.deadline(90)
+def test_defrag_gives_space_back_while_writes_go_on(make_cluster):
+    election_ms = 1000
+    cluster = make_cluster(3, heartbeat_ms=100, election_ms=election_ms,
+                           defrag_rate_bytes=8 << 20, memtable_bytes=4 << 20).start()
+    leader = cluster.leader()
+    rng = random.Random(5)
+    for i in range(300):  # 30 MB that don't compress, of which two thirds are deleted then
+        leader.client.put(b"k/%03d" % i, rng.randbytes(100_000))
+    leader.client.delete(b"k/1", b"k/3")
+    leader.client.compact(leader.client.put(b"k/last", b"").header.revision, physical=True)
+    cluster.wait_converged()
+    before = sst_bytes(leader)
+    writer = SlowestPut(leader)
+    writer.start()
+    try:
+        wait_until(lambda: writer.count > 10, "writes are under way")
+        begin = time.monotonic()
+        output = raftkvctl([leader], "defrag")
+        took_s = time.monotonic() - begin
+    finally:
+        writer.stop.set()
+        writer.join()
+    assert output == f"Finished defragmenting member[{leader.address}]\n"
+    # It is finished when it says so: what it logs at its end is there.
+    assert "defragmented pieces=" in leader.log_text()
+    after = sst_bytes(leader)
+    print(f"defrag: {before} -> {after} bytes in {took_s:.2f} s; "
+          f"{writer.count} writes beside it, the slowest {writer.slowest_s * 1000:.0f} ms")
+    # The tables of the log, which defragmentation leaves alone, are counted as well.
+    assert before - after > 12_000_000
+    assert writer.count > 50
+    assert writer.slowest_s < election_ms / 1000
+    assert cluster.agreed_leader() is leader
+
+
+def test_defrag_outlives_a_client_that_gives_up(make_cluster):
+    cluster = make_cluster(1, defrag_rate_bytes=1 << 20, memtable_bytes=1 << 20).start()
+    node = cluster.nodes[0]
+    for i in range(60):
+        node.client.put(b"k/%03d" % i, random.Random(i).randbytes(100_000))
+    raftkvctl([node], "defrag")  # what is in memory goes to the lowest level, for the next to pace
+    with pytest.raises(RpcFailed) as caught:
+        node.client.raw("/etcdserverpb.Maintenance/Defragment", b"", timeout_s=0.5)
+    assert caught.value.code == grpc.StatusCode.DEADLINE_EXCEEDED
+    assert node.log_text().count("defragmented pieces=") == 1
+    wait_until(lambda: node.log_text().count("defragmented pieces=") == 2, "it goes on", 30)
+    # A stop does not wait for it.
+    with pytest.raises(RpcFailed):
+        node.client.raw("/etcdserverpb.Maintenance/Defragment", b"", timeout_s=0.2)
+    code, took_s = node.stop()
+    assert code == 0 and took_s < 4, f"{code}, {took_s:.1f} s"
+
+
 def free_bytes(path):
     info = os.statvfs(path)
     return info.f_bavail * info.f_frsize
@@ -148,6 +229,14 @@ def small_file_system(path):
     done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512m", "tmpfs", path],
                           capture_output=True, check=False)
     return done.returncode == 0
+
+
+def accepts_put(client):
+    try:
+        client.put(b"k2", b"v")
+    except RpcFailed:
+        return False
+    return True
 
 
 @pytest.mark.deadline(90)
@@ -176,7 +265,8 @@ def test_a_full_disk_raises_an_alarm_and_clears_it(make_cluster):
         ballast.unlink()
         wait_until(lambda: raftkvctl([node], "alarm", "list") == "", "the alarm clears by itself",
                    30, poll_s=0.2)
-        client.put(b"k2", b"v")
+        # The node itself notices within a step of its maintenance.
+        wait_until(lambda: accepts_put(client), "writes are taken again", 5)
     finally:
         cluster.close()
         if mounted:

@@ -63,10 +63,7 @@ def crash_round(cluster, fault, rng, number):
         workload.stop()
     finally:
         workload.close()
-    cluster.assert_same_contents()
-    for node in cluster.nodes:
-        workload.check_node(cluster, node, rng)
-    workload.check_history()
+    workload.check_cluster(cluster, rng)
     return workload
 
 

@@ -1,12 +1,14 @@
 """The member list changes while the cluster serves: growing, replacing, joining, being removed."""
 
 import random
-import threading
+import shutil
 import time
 
 import pytest
 from harness.client import RpcFailed
-from harness.tools import id_text, member_by_url, members, raftkvctl, run_raftkvctl
+from harness.ports import free_port
+from harness.tools import (id_text, member_by_url, member_id, members, raftkvctl, replace_member,
+                           run_raftkvctl)
 from harness.wait import wait_until
 from harness.workload import Workload
 
@@ -34,10 +36,6 @@ def add_and_start(cluster, name):
     return node
 
 
-def member_id(nodes, node):
-    return member_by_url(nodes, node.peer_url)["ID"]
-
-
 @pytest.mark.deadline(100)
 def test_grow_from_one_to_three_to_five(make_cluster):
     cluster = make_cluster(1).start()
@@ -60,27 +58,6 @@ def test_grow_from_one_to_three_to_five(make_cluster):
     cluster.assert_same_contents()
 
 
-def replace_node(cluster, workload, old, name):
-    """raftkvctl member replace, with the new node started once it is listed."""
-    serving = list(cluster.nodes)
-    new = cluster.prepare_node(name)
-    done = []
-    arguments = (serving, "member", "replace", id_text(member_id(serving, old)), name,
-                 "--peer-urls", new.peer_url, "--timeout", "40s")
-    thread = threading.Thread(target=lambda: done.append(run_raftkvctl(*arguments)))
-    thread.start()
-    try:
-        wait_until(lambda: member_by_url(serving, new.peer_url), f"{new} is added", 20, poll_s=0.1)
-        new.start()
-    finally:
-        thread.join()
-    assert done and done[0].returncode == 0, done and done[0].stderr.decode()
-    wait_until(lambda: not old.running, f"{old} stops by itself", 20)
-    assert "removed" in old.log_tail()
-    cluster.forget_node(old)
-    workload.use_nodes(cluster.nodes)
-
-
 @pytest.mark.deadline(110)
 def test_replace_every_node_under_load(make_cluster):
     cluster = make_cluster(3).start()
@@ -88,18 +65,15 @@ def test_replace_every_node_under_load(make_cluster):
     try:
         workload.wait_acked(100)
         for number, old in enumerate(list(cluster.nodes)):
-            replace_node(cluster, workload, old, f"r{number}")
+            replace_member(cluster, old, f"r{number}")
+            workload.use_nodes(cluster.nodes)
             workload.wait_acked(50)
         workload.stop()
     finally:
         workload.close()
     assert {m["name"] for m in members(cluster.nodes)} == {"r0", "r1", "r2"}
     cluster.wait_ready()
-    cluster.assert_same_contents()
-    rng = random.Random(7)
-    for node in cluster.nodes:
-        workload.check_node(cluster, node, rng)
-    workload.check_history()
+    workload.check_cluster(cluster, random.Random(7))
 
 
 @pytest.mark.deadline(100)
@@ -192,6 +166,70 @@ def test_a_node_that_was_removed_while_down_is_told(three):
     assert gone.process.returncode == 1
     assert "removed" in gone.log_tail()
     assert leader.status().raftTerm == term
+
+
+def test_a_removed_member_that_asks_again_is_told(three):
+    cluster = three
+    leader = cluster.leader()
+    gone = cluster.others(leader)[0]
+    raftkvctl([leader], "member", "remove", id_text(member_id([leader], gone)))
+    wait_until(lambda: not gone.running, f"{gone} stops by itself", 20)
+    # As it is: its directory says so, even before it asks anybody.
+    gone.start()
+    wait_until(lambda: not gone.running, f"{gone} stops at once", 20)
+    assert "belongs to a member that was removed" in gone.log_tail()
+    assert "run raftkvctl member add" in gone.log_tail()
+    # With an empty directory and the URL of old.
+    shutil.rmtree(gone.data_dir)
+    gone.start(initial_cluster_state="existing")
+    wait_until(lambda: not gone.running, f"{gone} is told", 20)
+    assert f"the member with the peer URLs {gone.peer_url} was removed" in gone.log_tail(1500)
+    assert "run raftkvctl member add" in gone.log_tail(1500)
+    # Done as it is told, it is back.
+    raftkvctl([leader], "member", "add", gone.name, "--peer-urls", gone.peer_url)
+    gone.start(initial_cluster_state="existing").wait_ready(30)
+    wait_voter([leader], gone)
+    cluster.assert_same_contents()
+
+
+def test_a_member_moves_to_another_address(three):
+    cluster = three
+    leader = cluster.leader()
+    moved, other = cluster.others(leader)
+    identity = id_text(member_id([leader], moved))
+    moved.stop()
+    moved.peer_port = free_port()
+    raftkvctl([leader], "member", "update", identity, "--peer-urls", moved.peer_url)
+    assert member_by_url([leader], moved.peer_url)["name"] == moved.name
+    moved.start().wait_ready()
+    # Its vote counts: without it there is no quorum.
+    other.kill()
+    cluster.leader([leader, moved]).client.put(b"k", b"v", timeout_s=10)
+    # Those that start again with the flags of old, which give the old address, find it too.
+    other.start().wait_ready()
+    leader.kill()
+    leader.start().wait_ready()
+    cluster.others(moved)[1].kill()
+    cluster.leader().client.put(b"k", b"v2", timeout_s=10)
+    cluster.assert_same_contents()
+
+
+def test_a_member_with_two_addresses_is_reached_at_the_second(three):
+    cluster = three
+    old = list(cluster.nodes)
+    node = cluster.prepare_node("n4")
+    urls = f"http://127.0.0.1:1,{node.peer_url}"  # nobody is at the first
+    node.own_flags["initial-advertise-peer-urls"] = urls
+    raftkvctl(old, "member", "add", "n4", "--peer-urls", urls)
+    node.start().wait_ready(30)
+    wait_voter(old, node)
+    # Three of four must be up: it is one of them.
+    old[0].kill()
+    cluster.leader().client.put(b"k", b"v", timeout_s=10)
+    node.kill()
+    node.start().wait_ready()
+    cluster.leader().client.put(b"k", b"v2", timeout_s=10)
+    cluster.assert_same_contents()
 
 
 def test_remove_the_leader(three):

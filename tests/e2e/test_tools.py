@@ -1,8 +1,5 @@
 """raftkvctl and raftkv-dump as people run them."""
 
-import base64
-import collections
-import hashlib
 import json
 import random
 import subprocess
@@ -10,7 +7,7 @@ import subprocess
 import pytest
 from harness import history
 from harness.cluster import BIN_DIR
-from harness.workload import Workload
+from harness.dump import dumped, fingerprint, kill_all_mid_load, raftkv_dump, rows
 
 pytestmark = pytest.mark.raftkv_only
 
@@ -68,49 +65,6 @@ def test_ctl_goes_round_a_dead_node(three):
     raftkvctl(nodes, "health", code=1)
 
 
-def raftkv_dump(*args, code=0):
-    done = subprocess.run([BIN_DIR / "raftkv-dump", *map(str, args)], capture_output=True,
-                          timeout=60, check=False)
-    assert done.returncode == code, (
-        f"raftkv-dump {args}: {done.returncode}\n{done.stdout.decode()[-2000:]}"
-        f"{done.stderr.decode()}")
-    return done.stdout.decode() if code == 0 else done.stderr.decode()
-
-
-def dumped(*args):
-    """A dump as JSON lines, by the records' type."""
-    records = collections.defaultdict(list)
-    for line in raftkv_dump(*args, "-o", "jsonl").splitlines():
-        record = json.loads(line)
-        records[record["type"]].append(record)
-    return records
-
-
-def rows(records):
-    """The dumped keys in the form of Cluster.contents."""
-    return [(base64.b64decode(r["key"]), base64.b64decode(r["value"]), r["create_revision"],
-             r["mod_revision"], r["version"]) for r in records["key"]]
-
-
-def fingerprint(directory):
-    """Every file below it, with a digest of its bytes and its modification time."""
-    return {str(path.relative_to(directory)): (
-        hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns)
-        for path in directory.rglob("*") if path.is_file()}
-
-
-def kill_all_mid_load(cluster, seed, calls=400):
-    workload = Workload(cluster, seed, timeout_s=0.5).start()
-    try:
-        workload.wait_acked(calls)
-        for node in cluster.nodes:
-            node.kill()
-    finally:
-        workload.close()
-    # The sessions' threads can't finish now; what they had is not looked at.
-    return workload
-
-
 def test_dump_of_one_killed_node_is_what_it_then_serves(make_cluster):
     """Every entry in a lone node's log is committed once it leads again, so a dump that replays to
     the end of the log must show exactly what is served."""
@@ -139,7 +93,7 @@ def test_dumps_of_three_killed_nodes_agree_with_what_they_serve(make_cluster):
         before = fingerprint(node.data_dir)
         flushed = dumped("keys", node.data_dir)
         dumps[node] = dumped("keys", node.data_dir, "--replay")
-        log = dumped("log", node.data_dir, "--values")
+        log = dumped("log", node.data_dir)
         meta = json.loads(raftkv_dump("meta", node.data_dir, "-o", "json"))
         assert fingerprint(node.data_dir) == before, "a dump changed the directory"
         assert flushed["state"][0]["revision"] <= dumps[node]["state"][0]["revision"]

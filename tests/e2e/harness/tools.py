@@ -2,8 +2,10 @@
 
 import json
 import subprocess
+import threading
 
 from harness.cluster import BIN_DIR
+from harness.wait import wait_until
 
 
 def raftkvctl(nodes, *args, stdin=None, code=0, timeout_s=60):
@@ -29,5 +31,32 @@ def member_by_url(nodes, url):
     return next((m for m in members(nodes) if url in m["peerURLs"]), None)
 
 
-def id_text(member_id):
-    return f"{member_id:x}"
+def member_id(nodes, node):
+    return member_by_url(nodes, node.peer_url)["ID"]
+
+
+def id_text(number):
+    return f"{number:x}"
+
+
+def replace_member(cluster, old, name):
+    """raftkvctl member replace, with the new node started once it is listed; `old`, which may be
+    down, ends by itself."""
+    serving = [node for node in cluster.nodes if node.running]
+    identity = id_text(member_id(serving, old))
+    new = cluster.prepare_node(name)
+    done = []
+    thread = threading.Thread(target=lambda: done.append(run_raftkvctl(
+        serving, "member", "replace", identity, name, "--peer-urls", new.peer_url,
+        "--timeout", "40s")))
+    thread.start()
+    try:
+        wait_until(lambda: member_by_url(serving, new.peer_url), f"{new} is added", 20, poll_s=0.1)
+        new.start()
+    finally:
+        thread.join()
+    assert done and done[0].returncode == 0, done and done[0].stderr.decode()
+    wait_until(lambda: not old.running, f"{old} stops by itself", 20)
+    assert "removed" in old.log_tail()
+    cluster.forget_node(old)
+    return new

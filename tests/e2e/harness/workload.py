@@ -231,7 +231,14 @@ class Workload:
             self.sessions[key] = sequence
             self._count()
 
-    # After everything is up again and caught up.
+    # After everything is up again.
+
+    def check_cluster(self, cluster, rng):
+        """All nodes hold the same, and what was acknowledged; and no read was wrong."""
+        cluster.assert_same_contents()
+        for node in cluster.nodes:
+            self.check_node(cluster, node, rng)
+        self.check_history()
 
     def check_node(self, cluster, node, rng, history_samples=60):
         """What one node itself holds must include everything that was acknowledged."""
