@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "store/directory_lock.h"
+#include "wal/log_store.h"
 #include "wal/manifest_check.h"
 
 namespace raftkv::tools::dump {
@@ -29,8 +30,9 @@ Status CheckIsNodes(const std::string& path) {
 // Of blocks that have been read: nothing is read twice, and tables may be many.
 constexpr uint64_t kCacheBytes = 8 << 20;
 
-// A running node may remove a table between the reading of its name and its opening.
-constexpr int kLiveTries = 5;
+// A running node may remove a table between the reading of its name and its opening, or flush a WAL
+// file between the reading of the tables' names and of the WAL: then the look has a gap.
+constexpr int kLiveTries = 10;
 
 }  // namespace
 
@@ -75,13 +77,18 @@ StatusOr<std::unique_ptr<NodeDirectory>> NodeDirectory::OpenLive(const std::stri
   Status status;
   for (int i = 0; i < kLiveTries; ++i) {
     auto engine = store::Engine::OpenReadOnly(options);
-    status = engine.status();
-    if (engine.ok()) {
+    status = engine.ok() ? wal::LogStore(engine->get()).Recover().status() : engine.status();
+    if (status.ok()) {
       directory->engine_ = *std::move(engine);
       return directory;
     }
   }
-  return status;
+  if (status.code() != Code::kCorruption) return status;
+  return Status(Code::kUnavailable,
+                path + " could not be seen as a whole in " + std::to_string(kLiveTries) +
+                    " tries while its node writes to it; try again, or stop the node and use "
+                    "verify. The last look: " +
+                    status.message());
 }
 
 }  // namespace raftkv::tools::dump
