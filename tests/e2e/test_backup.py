@@ -257,6 +257,8 @@ def test_a_full_disk_raises_an_alarm_and_clears_it(make_cluster):
                        check=True)
         wait_until(lambda: "NOSPACE" in raftkvctl([node], "alarm", "list"),
                    "the alarm is raised", 30, poll_s=0.2)
+        # The node itself notices within a step of its maintenance.
+        wait_until(lambda: not accepts_put(client), "writes are refused", 5)
         with pytest.raises(RpcFailed, match="etcdserver: mvcc: database space exceeded"):
             client.put(b"k2", b"v")
         assert client.get(b"k") == b"v"
@@ -265,7 +267,6 @@ def test_a_full_disk_raises_an_alarm_and_clears_it(make_cluster):
         ballast.unlink()
         wait_until(lambda: raftkvctl([node], "alarm", "list") == "", "the alarm clears by itself",
                    30, poll_s=0.2)
-        # The node itself notices within a step of its maintenance.
         wait_until(lambda: accepts_put(client), "writes are taken again", 5)
     finally:
         cluster.close()
