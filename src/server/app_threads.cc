@@ -67,15 +67,7 @@ void App::StartRaftLoop() {
   raft_options.run = fence_->run();
   raft_options.heartbeat_ticks = 1;
   raft_options.election_ticks = options_.election_timeout_ms / options_.heartbeat_interval_ms;
-  raft::PersistentState state;
-  state.hard_state = recovered_.hard_state;
-  state.membership = recovered_.membership;
-  state.configs = recovered_.configs;
-  state.first = recovered_.first;
-  state.last = recovered_.last;
-  state.before_first = recovered_.before_first;
-  state.terms = recovered_.terms;
-  state.applied = kv_store_->applied().position;
+  raft::PersistentState state = wal::StartingState(recovered_, kv_store_->applied().position);
   state.acknowledged = fence_->found().acknowledged;
   std::random_device device;
   auto core = std::make_unique<raft::Core>(

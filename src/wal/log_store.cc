@@ -39,6 +39,19 @@ rocksdb::Slice AsSlice(std::string_view view) { return {view.data(), view.size()
 
 }  // namespace
 
+raft::PersistentState StartingState(const RecoveredLog& log, const LogPosition& applied) {
+  raft::PersistentState state;
+  state.hard_state = log.hard_state;
+  state.membership = log.membership;
+  state.configs = log.configs;
+  state.first = log.first;
+  state.last = log.last;
+  state.before_first = log.before_first;
+  state.terms = log.terms;
+  state.applied = applied;
+  return state;
+}
+
 std::vector<std::pair<std::string, std::string>> LogStore::BootstrapRecords(
     const Membership& membership, const LogPosition& start, const HardState& hard_state) {
   RAFTKV_CHECK(hard_state.term >= start.term, "the log starts in a later term than the node's");

@@ -30,6 +30,9 @@ struct RecoveredLog {
   uint64_t bytes = 0;  // of all payloads
 };
 
+// What a core starts from, the state machine being at `applied`.
+raft::PersistentState StartingState(const RecoveredLog& log, const LogPosition& applied);
+
 // Thread-safe for reads; AddToBatch belongs to the log writer's thread.
 class LogStore : public raft::LogReader {
  public:

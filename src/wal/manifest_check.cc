@@ -1,50 +1,17 @@
 #include "wal/manifest_check.h"
 
-#include <charconv>
-#include <fstream>
-#include <iterator>
 #include <optional>
 #include <string_view>
 
 #include "common/crc32c.h"
+#include "wal/manifest_file.h"
 #include "wal/wal_format.h"
 
 namespace raftkv::wal {
 namespace {
 
-constexpr std::string_view kPrefix = "MANIFEST-";
-
-std::optional<std::string> ReadWhole(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) return std::nullopt;
-  std::string bytes{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-  if (in.bad()) return std::nullopt;
-  return bytes;
-}
-
-// Where reading ended.
-struct Stop {
-  uint64_t offset = 0;  // of the chunk that is not good
-  ChunkError error = ChunkError::kNone;
-};
-
 std::string_view Block(std::string_view file, uint64_t base) {
   return file.substr(base, kWalBlockBytes);
-}
-
-// Walks the chunks; nothing when every byte is accounted for.
-std::optional<Stop> Walk(std::string_view file, uint64_t number) {
-  for (uint64_t base = 0; base < file.size(); base += kWalBlockBytes) {
-    const std::string_view block = Block(file, base);
-    for (size_t offset = 0; offset < block.size();) {
-      const bool whole = block.size() == kWalBlockBytes;
-      if (whole && block.size() - offset < kChunkHeaderBytes) break;  // the trailer
-      const Chunk chunk = ReadChunk(block, offset, number);
-      if (chunk.error != ChunkError::kNone) return Stop{base + offset, chunk.error};
-      offset += chunk.bytes;
-    }
-  }
-  return std::nullopt;
 }
 
 // The offset of an intact chunk behind `offset`.
@@ -91,25 +58,20 @@ Status Damaged(const std::string& path, uint64_t offset, const std::string& why)
 }  // namespace
 
 Status CheckManifest(const std::string& db_path) {
-  const std::optional<std::string> current = ReadWhole(db_path + "/CURRENT");
-  if (!current || !current->starts_with(kPrefix) || !current->ends_with('\n')) return Status::Ok();
-  const std::string name = current->substr(0, current->size() - 1);
-  uint64_t number = 0;
-  std::from_chars(name.data() + kPrefix.size(), name.data() + name.size(), number);
-  const std::string path = db_path + "/" + name;
-  const std::optional<std::string> bytes = ReadWhole(path);
-  if (!bytes) return Status::Ok();
-
-  const std::optional<Stop> stop = Walk(*bytes, number);
+  const std::optional<ManifestFile> manifest = ReadManifest(db_path);
+  if (!manifest) return Status::Ok();
+  const std::string& path = manifest->path;
+  const std::string_view bytes = manifest->bytes;
+  const std::optional<ManifestStop> stop = WalkChunks(*manifest, [](const Chunk&) {});
   if (!stop) return Status::Ok();
-  if (const auto intact = FindBehind(*bytes, stop->offset, number)) {
+  if (const auto intact = FindBehind(bytes, stop->offset, manifest->number)) {
     return Damaged(path, stop->offset,
                    "intact records follow, the first at offset " + std::to_string(*intact));
   }
   if (stop->error == ChunkError::kBadChecksum || stop->error == ChunkError::kUnknownType) {
     return Damaged(path, stop->offset, "the last record's checksum does not match");
   }
-  if (IsCompleteUnderAnotherHeader(std::string_view(*bytes).substr(stop->offset))) {
+  if (IsCompleteUnderAnotherHeader(bytes.substr(stop->offset))) {
     return Damaged(path, stop->offset, "the last record is whole, but its header is not");
   }
   return Status::Ok();

@@ -1,22 +1,18 @@
 #include "wal/wal_presence.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cstdint>
-#include <fstream>
-#include <iterator>
 #include <map>
 #include <optional>
 #include <string_view>
 
 #include "common/coding.h"
 #include "store/engine_files.h"
+#include "wal/manifest_file.h"
 #include "wal/wal_format.h"
 
 namespace raftkv::wal {
 namespace {
-
-constexpr std::string_view kPrefix = "MANIFEST-";
 
 // The fields of a version edit, RocksDB's db/version_edit.h. Those with a number above kIgnorable
 // are a length and bytes, so that a reader may skip what it does not know.
@@ -38,14 +34,6 @@ enum Tag : uint64_t {
   kIgnorable = 1 << 13,
 };
 constexpr uint64_t kNewFileEnd = 1;  // of the custom fields of kNewFile4
-
-std::optional<std::string> ReadWhole(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) return std::nullopt;
-  std::string bytes{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-  if (in.bad()) return std::nullopt;
-  return bytes;
-}
 
 bool SkipVarints(std::string_view* in, int n) {
   uint64_t ignored = 0;
@@ -134,43 +122,33 @@ class LogNumbers {
 };
 
 // The highest log number in the MANIFEST; nothing when it can't be told.
-std::optional<uint64_t> HighestLogNumber(std::string_view file, uint64_t number) {
+std::optional<uint64_t> HighestLogNumber(const ManifestFile& manifest) {
   LogNumbers numbers;
   std::string record;
-  for (size_t base = 0; base < file.size(); base += kWalBlockBytes) {
-    const std::string_view block = file.substr(base, kWalBlockBytes);
-    for (size_t offset = 0; offset < block.size();) {
-      if (block.size() == kWalBlockBytes && block.size() - offset < kChunkHeaderBytes) break;
-      const Chunk chunk = ReadChunk(block, offset, number);
-      // A cut-off end is an edit that never was.
-      if (chunk.error != ChunkError::kNone) return numbers.highest();
-      if (chunk.type == ChunkType::kFull || chunk.type == ChunkType::kFirst) record.clear();
-      record.append(chunk.payload);
-      const bool ends = chunk.type == ChunkType::kFull || chunk.type == ChunkType::kLast;
-      if (ends && !numbers.Take(record)) return std::nullopt;
-      offset += chunk.bytes;
-    }
-  }
+  bool is_understood = true;
+  // A cut-off end is an edit that never was.
+  (void)WalkChunks(manifest, [&](const Chunk& chunk) {
+    if (chunk.type == ChunkType::kFull || chunk.type == ChunkType::kFirst) record.clear();
+    record.append(chunk.payload);
+    const bool ends = chunk.type == ChunkType::kFull || chunk.type == ChunkType::kLast;
+    if (ends && is_understood) is_understood = numbers.Take(record);
+  });
+  if (!is_understood) return std::nullopt;
   return numbers.highest();
 }
 
 }  // namespace
 
 Status CheckNewestWalIsThere(const std::string& db_path) {
-  const std::optional<std::string> current = ReadWhole(db_path + "/CURRENT");
-  if (!current || !current->starts_with(kPrefix) || !current->ends_with('\n')) return Status::Ok();
-  const std::string name = current->substr(0, current->size() - 1);
-  uint64_t number = 0;
-  std::from_chars(name.data() + kPrefix.size(), name.data() + name.size(), number);
-  const std::optional<std::string> bytes = ReadWhole(db_path + "/" + name);
-  if (!bytes) return Status::Ok();
-  const std::optional<uint64_t> highest = HighestLogNumber(*bytes, number);
+  const std::optional<ManifestFile> manifest = ReadManifest(db_path);
+  if (!manifest) return Status::Ok();
+  const std::optional<uint64_t> highest = HighestLogNumber(*manifest);
   if (!highest) return Status::Ok();
   RAFTKV_ASSIGN_OR_RETURN(const std::vector<store::WalFile> files, store::WalFiles(db_path));
   if (!files.empty() && files.back().number >= *highest) return Status::Ok();
   return Status(Code::kCorruption,
-                "a WAL file is missing in " + db_path + ": " + name + " speaks of number " +
-                    std::to_string(*highest) + ", but the newest there is " +
+                "a WAL file is missing in " + db_path + ": " + manifest->name +
+                    " speaks of number " + std::to_string(*highest) + ", but the newest there is " +
                     (files.empty() ? "none" : std::to_string(files.back().number)) +
                     ". Writes that were acknowledged may be lost with it, and a start would not "
                     "notice: restore the directory from a backup, or remove it and let the node "

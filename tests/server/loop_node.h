@@ -69,14 +69,8 @@ class LoopNode {
     raft::Options raft_options;
     raft_options.id = NodeId(1);
     raft_options.election_ticks = 1'000'000;  // only a sole voter elects itself, at its start
-    raft::PersistentState state;
-    state.hard_state = recovered.hard_state;
-    state.membership = recovered.membership;
-    state.first = recovered.first;
-    state.last = recovered.last;
-    state.before_first = recovered.before_first;
-    state.terms = recovered.terms;
-    state.applied = kv_store_->applied().position;
+    const raft::PersistentState state =
+        wal::StartingState(recovered, kv_store_->applied().position);
     loop_ = std::make_unique<RaftLoop>(
         options, std::make_unique<raft::Core>(raft_options, state, *log_store_, Rng(7)),
         transport_.get(), apply_loop_.get(), std::move(hooks));
