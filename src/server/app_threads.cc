@@ -167,7 +167,8 @@ void App::MakeReplicaCheck() {
 void App::StartMaintenance() {
   MakeReplicaCheck();
   MaintenanceOptions options;
-  options.flush = {options_.replay_entries_max, options_.replay_bytes_max};
+  options.flush = {options_.replay_entries_max, options_.replay_bytes_max,
+                   options_.replay_ms_max * 1000};
   options.log_tail_entries = options_.snapshot_catchup_entries;
   options.log_tail_bytes = options_.snapshot_catchup_bytes;
   options.free_space_reserve_bytes = options_.free_space_reserve_bytes;
@@ -178,6 +179,7 @@ void App::StartMaintenance() {
     return durable.position.index;
   };
   hooks.bytes_applied = [this] { return raft_loop_->bytes_applied(); };
+  hooks.apply_us = [this] { return apply_loop_->apply_cpu_us(); };
   hooks.log_first = [this] { return raft_loop_->status().first; };
   hooks.flush = [this] { return engine_->FlushKv(); };
   hooks.flush_log = [this] { return engine_->FlushLog(); };

@@ -65,8 +65,9 @@ void Maintenance::Step(Clock::time_point now) {
   if (durable.ok()) durable_ = *durable;
   const Index applied = hooks_.applied();
   const uint64_t bytes = hooks_.bytes_applied();
-  meter_.Sample(applied, bytes);
-  tail_meter_.Sample(applied, bytes);
+  bytes_.Sample(applied, bytes);
+  apply_us_.Sample(applied, hooks_.apply_us());
+  tail_bytes_.Sample(applied, bytes);
   FlushIfDue(applied);
   CutIfDue();
   FlushLogIfDue();
@@ -74,7 +75,8 @@ void Maintenance::Step(Clock::time_point now) {
 }
 
 void Maintenance::FlushIfDue(Index applied) {
-  if (!FlushIsDue(options_.flush, applied, durable_, meter_.BytesAfter(durable_))) return;
+  const ReplayCost cost{bytes_.After(durable_), apply_us_.After(durable_)};
+  if (!FlushIsDue(options_.flush, applied, durable_, cost)) return;
   const auto begin = Clock::now();
   const Status flushed = hooks_.flush();
   const double seconds = Seconds(begin);
@@ -93,7 +95,7 @@ void Maintenance::FlushIfDue(Index applied) {
 
 // How many entries to keep behind the durable state: fewer where they are large.
 uint64_t Maintenance::TailEntries() {
-  const Index far = tail_meter_.BytesBack(options_.log_tail_bytes);
+  const Index far = tail_bytes_.Back(options_.log_tail_bytes);
   if (far.none()) return options_.log_tail_entries;
   const uint64_t near = durable_ > far ? durable_ - far : 0;
   return std::min(options_.log_tail_entries, near);

@@ -31,6 +31,7 @@ struct MaintenanceHooks {
   std::function<Index()> applied;
   std::function<StatusOr<Index>()> durable_applied;
   std::function<uint64_t()> bytes_applied;  // since the start
+  std::function<uint64_t()> apply_us;       // of CPU, spent applying since the start
   std::function<Index()> log_first;
   std::function<Status()> flush;      // may take its time
   std::function<Status()> flush_log;  // likewise
@@ -81,8 +82,9 @@ class Maintenance {
   const MaintenanceHooks hooks_;
 
   // The thread's own.
-  ReplayMeter meter_;
-  ReplayMeter tail_meter_;
+  ReplayMeter bytes_;
+  ReplayMeter apply_us_;
+  ReplayMeter tail_bytes_;
   Index durable_;
   Index cut_asked_;
   // Where the applied state was flushed up to when the step before began, and when the log was

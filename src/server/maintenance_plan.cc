@@ -4,12 +4,12 @@
 
 namespace raftkv::server {
 
-void ReplayMeter::Sample(Index applied, uint64_t bytes) {
+void ReplayMeter::Sample(Index applied, uint64_t total) {
   if (!points_.empty() && points_.back().applied == applied) {
-    points_.back().bytes = bytes;
+    points_.back().total = total;
     return;
   }
-  points_.push_back({applied, bytes});
+  points_.push_back({applied, total});
   // Where nothing is ever flushed the record must stay bounded: every other point goes.
   constexpr size_t kPointsMax = 1024;
   if (points_.size() <= kPointsMax) return;
@@ -18,22 +18,23 @@ void ReplayMeter::Sample(Index applied, uint64_t bytes) {
   points_ = std::move(fewer);
 }
 
-uint64_t ReplayMeter::BytesAfter(Index durable) {
+uint64_t ReplayMeter::After(Index durable) {
   while (points_.size() > 1 && points_[1].applied <= durable) points_.pop_front();
-  return points_.empty() ? 0 : points_.back().bytes - points_.front().bytes;
+  return points_.empty() ? 0 : points_.back().total - points_.front().total;
 }
 
-Index ReplayMeter::BytesBack(uint64_t bytes) {
+Index ReplayMeter::Back(uint64_t amount) {
   const auto far_enough = [&](const Point& point) {
-    return points_.back().bytes - point.bytes >= bytes;
+    return points_.back().total - point.total >= amount;
   };
   while (points_.size() > 1 && far_enough(points_[1])) points_.pop_front();
   return !points_.empty() && far_enough(points_.front()) ? points_.front().applied : Index();
 }
 
-bool FlushIsDue(const FlushLimits& limits, Index applied, Index durable, uint64_t bytes) {
+bool FlushIsDue(const FlushLimits& limits, Index applied, Index durable, const ReplayCost& cost) {
   if (applied <= durable) return false;
-  return applied - durable > limits.entries_max || bytes > limits.bytes_max;
+  return applied - durable > limits.entries_max || cost.bytes > limits.bytes_max ||
+         cost.apply_us > limits.apply_us_max;
 }
 
 Index CutTarget(const CutState& state) {

@@ -9,22 +9,23 @@
 
 namespace raftkv::server {
 
-// How many bytes of entries lie between two applied positions. Samples come as time goes by; what
-// lies between two of them counts as after the earlier one, so that the answer errs upwards.
+// How much of something that adds up (bytes of entries, time spent applying them) lies between two
+// applied positions. Samples come as time goes by; what lies between two of them counts as after the
+// earlier one, so that the answer errs upwards.
 class ReplayMeter {
  public:
-  // `bytes` have been applied in all when the applied index was `applied`.
-  void Sample(Index applied, uint64_t bytes);
-  // Applied after `durable`.
-  uint64_t BytesAfter(Index durable);
-  // An index up to which all entries lie at least `bytes` behind the last sample; none where that
+  // It came to `total` in all when the applied index was `applied`.
+  void Sample(Index applied, uint64_t total);
+  // How much came after `durable`.
+  uint64_t After(Index durable);
+  // An index up to which all entries lie at least `amount` behind the last sample; none where that
   // is not known. Forgets what lies before it.
-  Index BytesBack(uint64_t bytes);
+  Index Back(uint64_t amount);
 
  private:
   struct Point {
     Index applied;
-    uint64_t bytes = 0;
+    uint64_t total = 0;
   };
   std::deque<Point> points_;
 };
@@ -32,10 +33,19 @@ class ReplayMeter {
 struct FlushLimits {
   uint64_t entries_max = 0;
   uint64_t bytes_max = 0;
+  // Entries cost a replay as much as what they do: a put alone and a transaction of a hundred are
+  // one entry each. What applying them took is the best guess at what doing it again will take.
+  uint64_t apply_us_max = 0;
+};
+
+// What a restart would replay, beyond how many entries.
+struct ReplayCost {
+  uint64_t bytes = 0;
+  uint64_t apply_us = 0;
 };
 
 // Whether a restart would replay too much.
-bool FlushIsDue(const FlushLimits& limits, Index applied, Index durable, uint64_t bytes);
+bool FlushIsDue(const FlushLimits& limits, Index applied, Index durable, const ReplayCost& cost);
 
 struct CutState {
   Index first;  // of the log

@@ -125,6 +125,10 @@ void DefineUpkeepFlags(CLI::App* app, ServerOptions* o) {
                   "Flush the applied state when a restart would replay more bytes")
       ->check(CLI::Range(uint64_t{1}, uint64_t{1} << 50))
       ->capture_default_str();
+  app->add_option("--replay-ms-max", o->replay_ms_max,
+                  "Flush the applied state when a restart would replay what took longer to apply")
+      ->check(CLI::Range(uint64_t{1}, uint64_t{1} << 40))
+      ->capture_default_str();
   app->add_option("--snapshot-rate-bytes", o->snapshot_rate_bytes,
                   "Bytes a second at which a snapshot is sent to a member; 0: no limit")
       ->check(any)

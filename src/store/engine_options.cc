@@ -152,6 +152,11 @@ rocksdb::ColumnFamilyOptions KvFamilyOptions(const EngineOptions& options,
   // Levels sized from the bottom up keep the space overhead near 10% whatever the data's size.
   family.level_compaction_dynamic_level_bytes = true;
   family.max_bytes_for_level_base = 4 * options.kv_memtable_bytes;
+  // Flushes that bound the replay make small tables: the level below is rewritten once for several
+  // of them. A read asks their filters, which are pinned.
+  family.level0_file_num_compaction_trigger = 10;
+  family.level0_slowdown_writes_trigger = 30;
+  family.level0_stop_writes_trigger = 48;
   family.target_file_size_base = 64 << 20;
   // Cheap on the way down, tight at the bottom where nine tenths of the data rest.
   family.compression = rocksdb::kLZ4Compression;

@@ -11,12 +11,13 @@ namespace {
 
 using std::chrono::seconds;
 
-TEST(MaintenancePlanTest, AFlushIsDuePastEitherLimit) {
-  const FlushLimits limits{.entries_max = 10, .bytes_max = 1000};
-  EXPECT_FALSE(FlushIsDue(limits, Index(15), Index(5), 1000));
-  EXPECT_TRUE(FlushIsDue(limits, Index(16), Index(5), 0));
-  EXPECT_TRUE(FlushIsDue(limits, Index(6), Index(5), 1001));
-  EXPECT_FALSE(FlushIsDue(limits, Index(5), Index(5), 1 << 20)) << "there is nothing to flush";
+TEST(MaintenancePlanTest, AFlushIsDuePastAnyLimit) {
+  const FlushLimits limits{.entries_max = 10, .bytes_max = 1000, .apply_us_max = 500};
+  EXPECT_FALSE(FlushIsDue(limits, Index(15), Index(5), {1000, 500}));
+  EXPECT_TRUE(FlushIsDue(limits, Index(16), Index(5), {}));
+  EXPECT_TRUE(FlushIsDue(limits, Index(6), Index(5), {.bytes = 1001}));
+  EXPECT_TRUE(FlushIsDue(limits, Index(6), Index(5), {.apply_us = 501}));
+  EXPECT_FALSE(FlushIsDue(limits, Index(5), Index(5), {1 << 20, 1 << 20})) << "nothing to flush";
 }
 
 TEST(MaintenancePlanTest, TheMeterNeverAnswersTooLittle) {
@@ -24,35 +25,35 @@ TEST(MaintenancePlanTest, TheMeterNeverAnswersTooLittle) {
   meter.Sample(Index(0), 0);
   meter.Sample(Index(10), 100);
   meter.Sample(Index(20), 300);
-  EXPECT_EQ(meter.BytesAfter(Index(0)), 300u);
-  EXPECT_EQ(meter.BytesAfter(Index(9)), 300u);
-  EXPECT_EQ(meter.BytesAfter(Index(10)), 200u);
-  EXPECT_EQ(meter.BytesAfter(Index(15)), 200u);
-  EXPECT_EQ(meter.BytesAfter(Index(20)), 0u);
+  EXPECT_EQ(meter.After(Index(0)), 300u);
+  EXPECT_EQ(meter.After(Index(9)), 300u);
+  EXPECT_EQ(meter.After(Index(10)), 200u);
+  EXPECT_EQ(meter.After(Index(15)), 200u);
+  EXPECT_EQ(meter.After(Index(20)), 0u);
   meter.Sample(Index(20), 350);  // handed to apply, not applied yet
-  EXPECT_EQ(meter.BytesAfter(Index(20)), 0u);
+  EXPECT_EQ(meter.After(Index(20)), 0u);
 }
 
 TEST(MaintenancePlanTest, TheMeterNeverReachesBackTooLittle) {
   ReplayMeter meter;
-  EXPECT_TRUE(meter.BytesBack(0).none());
+  EXPECT_TRUE(meter.Back(0).none());
   meter.Sample(Index(10), 100);
   meter.Sample(Index(20), 300);
   meter.Sample(Index(30), 600);
-  EXPECT_TRUE(meter.BytesBack(501).none());
-  EXPECT_EQ(meter.BytesBack(500), Index(10));
-  EXPECT_EQ(meter.BytesBack(301), Index(10)) << "at 20 there are only 300 behind";
-  EXPECT_EQ(meter.BytesBack(300), Index(20));
-  EXPECT_EQ(meter.BytesBack(1), Index(20));
+  EXPECT_TRUE(meter.Back(501).none());
+  EXPECT_EQ(meter.Back(500), Index(10));
+  EXPECT_EQ(meter.Back(301), Index(10)) << "at 20 there are only 300 behind";
+  EXPECT_EQ(meter.Back(300), Index(20));
+  EXPECT_EQ(meter.Back(1), Index(20));
   meter.Sample(Index(40), 600);
-  EXPECT_EQ(meter.BytesBack(300), Index(20));
-  EXPECT_EQ(meter.BytesBack(0), Index(40));
+  EXPECT_EQ(meter.Back(300), Index(20));
+  EXPECT_EQ(meter.Back(0), Index(40));
 }
 
 TEST(MaintenancePlanTest, TheMeterIsBounded) {
   ReplayMeter meter;
   for (uint64_t i = 1; i <= 100'000; ++i) meter.Sample(Index(i), i * 10);
-  EXPECT_GE(meter.BytesAfter(Index(50'000)), 500'000u);
+  EXPECT_GE(meter.After(Index(50'000)), 500'000u);
 }
 
 TEST(MaintenancePlanTest, TheCutStaysBehindTheDurableState) {
@@ -86,6 +87,7 @@ struct Fake {
   Index applied;
   Index durable;
   uint64_t bytes = 0;
+  uint64_t apply_us = 0;
   Index first = Index(1);
   uint64_t free = 1 << 30;
   bool raised = false;
@@ -103,6 +105,7 @@ struct Fake {
     hooks.applied = [this] { return applied; };
     hooks.durable_applied = [this]() -> StatusOr<Index> { return durable; };
     hooks.bytes_applied = [this] { return bytes; };
+    hooks.apply_us = [this] { return apply_us; };
     hooks.log_first = [this] { return first; };
     hooks.flush = [this] {
       ++flushes;
@@ -127,7 +130,7 @@ struct Fake {
 
 MaintenanceOptions Options() {
   MaintenanceOptions options;
-  options.flush = {.entries_max = 100, .bytes_max = 1000};
+  options.flush = {.entries_max = 100, .bytes_max = 1000, .apply_us_max = 500};
   options.log_tail_entries = 40;
   options.free_space_reserve_bytes = 1000;
   return options;
@@ -152,6 +155,25 @@ TEST(MaintenanceTest, FlushesByBytesAndCutsBehindTheFlush) {
   EXPECT_EQ(node.flushes, 1);
   EXPECT_EQ(node.cuts.size(), 1u) << "one that is on its way is not asked for again";
   EXPECT_EQ(maintenance.stats().flushes, 1u);
+}
+
+TEST(MaintenanceTest, FlushesWhatTookLongToApply) {
+  Fake node;
+  Maintenance maintenance(Options(), node.Hooks());
+  const auto now = Maintenance::Clock::time_point{} + seconds(1000);
+  maintenance.Step(now);
+  node.applied = Index(10);
+  node.apply_us = 500;
+  maintenance.Step(now);
+  EXPECT_EQ(node.flushes, 0);
+  node.applied = Index(11);
+  node.apply_us = 501;
+  maintenance.Step(now);
+  EXPECT_EQ(node.flushes, 1);
+  node.applied = Index(20);
+  node.apply_us = 1000;
+  maintenance.Step(now);
+  EXPECT_EQ(node.flushes, 1) << "only what came after the flush counts";
 }
 
 TEST(MaintenanceTest, KeepsFewerEntriesWhereTheyAreLarge) {
