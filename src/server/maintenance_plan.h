@@ -10,8 +10,8 @@
 namespace raftkv::server {
 
 // How much of something that adds up (bytes of entries, time spent applying them) lies between two
-// applied positions. Samples come as time goes by; what lies between two of them counts as after the
-// earlier one, so that the answer errs upwards.
+// applied positions. Samples come as time goes by; what lies between two of them counts as after
+// the earlier one, so that the answer errs upwards.
 class ReplayMeter {
  public:
   // It came to `total` in all when the applied index was `applied`.

@@ -51,8 +51,8 @@ struct ServerOptions {
   // Entries kept in the log behind the durable applied state, for followers that are a little late.
   uint64_t snapshot_catchup_entries = 5000;
   uint64_t snapshot_catchup_bytes = 128ull << 20;  // and no more than about so much of them
-  // The applied state is flushed when a restart would replay more than any of these; the last is the
-  // time that applying it took.
+  // The applied state is flushed when a restart would replay more than any of these; the last is
+  // the time that applying it took.
   uint64_t replay_entries_max = 40'000;
   uint64_t replay_bytes_max = 16ull << 20;
   uint64_t replay_ms_max = 500;

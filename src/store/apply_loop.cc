@@ -1,8 +1,7 @@
 #include "store/apply_loop.h"
 
-#include <time.h>
-
 #include <chrono>
+#include <ctime>
 #include <iterator>
 #include <limits>
 #include <string>
@@ -18,7 +17,8 @@ using Clock = std::chrono::steady_clock;
 uint64_t CpuUs() {
   timespec used{};
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
-  return static_cast<uint64_t>(used.tv_sec) * 1'000'000 + static_cast<uint64_t>(used.tv_nsec) / 1000;
+  return static_cast<uint64_t>(used.tv_sec) * 1'000'000 +
+         static_cast<uint64_t>(used.tv_nsec) / 1000;
 }
 
 }  // namespace

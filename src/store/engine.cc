@@ -10,6 +10,7 @@
 #include "store/engine_files.h"
 #include "store/engine_options.h"
 #include "store/identity_codec.h"
+#include "store/info_log.h"
 
 namespace raftkv::store {
 namespace {
@@ -199,6 +200,11 @@ Status Engine::OpenDatabase(const rocksdb::DBOptions& db_options, const EngineOp
                             const std::vector<std::string>& kv_families, Access access) {
   rocksdb::DBOptions with_listener = db_options;
   with_listener.listeners.push_back(std::make_shared<BackgroundErrorLog>());
+  // Who only looks leaves no trace, and an environment of a test's own is spared a file that is no
+  // part of the data.
+  const bool keep_log = access == Access::kWrite && options.env == nullptr;
+  with_listener.info_log = keep_log ? OpenInfoLog(options.path) : NoInfoLog();
+  with_listener.info_log_level = rocksdb::InfoLogLevel::INFO_LEVEL;
   const std::vector<rocksdb::ColumnFamilyDescriptor> families =
       ColumnFamilies(options, kv_families);
   std::vector<rocksdb::ColumnFamilyHandle*> handles;

@@ -76,13 +76,6 @@ void SetResources(const EngineOptions& options, rocksdb::DBOptions* db) {
   db->max_manifest_file_size = 16 << 20;
 }
 
-void SetInfoLog(rocksdb::DBOptions* db) {
-  // The default depends on how the header was compiled (NDEBUG).
-  db->info_log_level = rocksdb::InfoLogLevel::INFO_LEVEL;
-  db->max_log_file_size = 16 << 20;
-  db->keep_log_file_num = 5;
-}
-
 // Common to the three. The values of small families are overridden by the callers.
 rocksdb::BlockBasedTableOptions TableOptions(const std::shared_ptr<rocksdb::Cache>& cache) {
   rocksdb::BlockBasedTableOptions table;
@@ -111,7 +104,6 @@ rocksdb::DBOptions DatabaseOptions(const EngineOptions& options) {
   db.create_missing_column_families = false;
   SetDurability(options, &db);
   SetResources(options, &db);
-  SetInfoLog(&db);
   return db;
 }
 

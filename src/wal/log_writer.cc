@@ -18,7 +18,8 @@ void AbortUnlessOk(const Status& status, const char* what) {
   if (status.ok()) return;
   spdlog::critical(
       "{} the Raft log failed, the process ends so that nothing is acknowledged that "
-      "may not be on disk, error={}",
+      "may not be on disk; once the cause is gone (a full disk: make room) start the node again, "
+      "error={}",
       what, status.ToString());
   spdlog::default_logger()->flush();
   std::abort();

@@ -1,8 +1,7 @@
-"""Backup and restore, comparing replicas, and a disk that is full."""
+"""Backup and restore, and comparing replicas."""
 
 import json
 import os
-import pathlib
 import random
 import shutil
 import subprocess
@@ -216,63 +215,6 @@ def test_defrag_outlives_a_client_that_gives_up(make_cluster):
         node.client.raw("/etcdserverpb.Maintenance/Defragment", b"", timeout_s=0.2)
     code, took_s = node.stop()
     assert code == 0 and took_s < 4, f"{code}, {took_s:.1f} s"
-
-
-def free_bytes(path):
-    info = os.statvfs(path)
-    return info.f_bavail * info.f_frsize
-
-
-def small_file_system(path):
-    """A file system of its own where that is allowed, so that nothing else fills or frees it."""
-    path.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512m", "tmpfs", path],
-                          capture_output=True, check=False)
-    return done.returncode == 0
-
-
-def accepts_put(client):
-    try:
-        client.put(b"k2", b"v")
-    except RpcFailed:
-        return False
-    return True
-
-
-@pytest.mark.deadline(90)
-def test_a_full_disk_raises_an_alarm_and_clears_it(make_cluster):
-    cluster = make_cluster(1)
-    node = cluster.nodes[0]
-    mount = pathlib.Path(node.data_dir)
-    mounted = small_file_system(mount)
-    try:
-        # The alarm clears at 1.25 times the reserve, which must be less than what is free now.
-        reserve = free_bytes(mount) // 4 * (2 if mounted else 3)
-        node.own_flags["free-space-reserve-bytes"] = reserve
-        cluster.start()
-        client = node.client
-        client.put(b"k", b"v")
-        ballast = mount / "ballast"
-        subprocess.run(["fallocate", "-l", str(free_bytes(mount) - reserve // 10 * 9), ballast],
-                       check=True)
-        wait_until(lambda: "NOSPACE" in raftkvctl([node], "alarm", "list"),
-                   "the alarm is raised", 30, poll_s=0.2)
-        # The node itself notices within a step of its maintenance.
-        wait_until(lambda: not accepts_put(client), "writes are refused", 5)
-        with pytest.raises(RpcFailed, match="etcdserver: mvcc: database space exceeded"):
-            client.put(b"k2", b"v")
-        assert client.get(b"k") == b"v"
-        revision = client.delete(b"k").header.revision
-        client.compact(revision)
-        ballast.unlink()
-        wait_until(lambda: raftkvctl([node], "alarm", "list") == "", "the alarm clears by itself",
-                   30, poll_s=0.2)
-        wait_until(lambda: accepts_put(client), "writes are taken again", 5)
-    finally:
-        cluster.close()
-        if mounted:
-            subprocess.run(["umount", mount], check=False)
-            shutil.rmtree(cluster.dir, ignore_errors=True)
 
 
 def test_programs_say_what_is_missing(tmp_path):
