@@ -58,6 +58,9 @@ struct Options {
   // A learner has caught up when it is replicating, was heard from lately, and lacks at most this
   // many entries.
   uint64_t caught_up_entries_max = 1000;
+  // As leader: followers hear of a commit with the next append or heartbeat, not at once by a
+  // message of its own. Who sets it calls TellCommit where that would be late.
+  bool defer_commit = false;
 };
 
 // Where the log begins, and the configuration there.
@@ -213,6 +216,11 @@ class Core {
   // The state machine has applied up to `index`.
   void OnApplied(Index index);
 
+  // As leader, with Options::defer_commit: whether some follower has what is committed and has not
+  // been told of it; and tells those.
+  bool OwesCommit() const;
+  void TellCommit();
+
   bool HasOutput() const;
   // Everything there is to do since the last call. Tasks must be carried out in order.
   Output TakeOutput();
@@ -285,6 +293,7 @@ class Core {
   void TickLeader();
   void BroadcastHeartbeat();
   void ReplicateToAll();
+  void TellCommitTo(NodeId to, Progress& progress);
   void Replicate(NodeId to, Progress& progress);
   bool SendAppend(NodeId to, Progress& progress, bool with_entries);
   void AppendAsLeader(EntryKind kind, Payload payload);

@@ -31,10 +31,10 @@ bool Progress::CanSend(const InflightLimits& limits) const {
   return false;
 }
 
-bool Progress::OwesEmptyAppend(Index commit) const {
+bool Progress::OwesCommit(Index commit) const {
   if (state_ != State::kReplicate) return false;
   // An append without entries can tell of a commit only up to what went before it.
-  return owes_append_ || commit_told_ < std::min(commit, next_ - 1);
+  return commit_told_ < std::min(commit, next_ - 1);
 }
 
 void Progress::OnSent(Index last, uint64_t bytes, Index commit) {

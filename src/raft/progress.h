@@ -36,9 +36,11 @@ class Progress {
 
   // Whether an append with entries may be sent now. While probing one that is empty counts too.
   bool CanSend(const InflightLimits& limits) const;
-  // Whether an append is due although there are no entries to send: the follower does not know of
-  // `commit` yet, or it has to be found out whether earlier appends were lost.
-  bool OwesEmptyAppend(Index commit) const;
+  // Whether an append is due although there are no entries to send: it has to be found out whether
+  // earlier ones were lost.
+  bool owes_append() const { return owes_append_ && state_ == State::kReplicate; }
+  // Whether no append sent has told of `commit`, or of as much of it as the follower was sent.
+  bool OwesCommit(Index commit) const;
   // An append with entries up to `last` (next - 1 when it has none) of `bytes`, which tells of
   // `commit`, was sent.
   void OnSent(Index last, uint64_t bytes, Index commit);

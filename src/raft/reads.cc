@@ -45,6 +45,10 @@ void Core::ConfirmReads() {
       reads_.push_back({read.token, confirmed->index});
     } else {
       Send(read.from, ReadIndexResponse{read.token, confirmed->index});
+      // The follower has to apply that far before it can answer.
+      if (const auto peer = peers_.find(read.from); peer != peers_.end()) {
+        TellCommitTo(peer->first, peer->second);
+      }
     }
   }
 }

@@ -64,7 +64,22 @@ void Core::Replicate(NodeId to, Progress& progress) {
     if (has_entries && !log_.InMemory(progress.next()) && ++disk_reads > kDiskReadsMax) break;
     if (!SendAppend(to, progress, has_entries)) return;
   }
-  if (progress.OwesEmptyAppend(log_.commit())) SendAppend(to, progress, /*with_entries=*/false);
+  if (progress.owes_append() || (!options_.defer_commit && progress.OwesCommit(log_.commit()))) {
+    SendAppend(to, progress, /*with_entries=*/false);
+  }
+}
+
+bool Core::OwesCommit() const {
+  return std::ranges::any_of(
+      peers_, [this](const auto& peer) { return peer.second.OwesCommit(log_.commit()); });
+}
+
+void Core::TellCommit() {
+  for (auto& [peer, progress] : peers_) TellCommitTo(peer, progress);
+}
+
+void Core::TellCommitTo(NodeId to, Progress& progress) {
+  if (progress.OwesCommit(log_.commit())) SendAppend(to, progress, /*with_entries=*/false);
 }
 
 // Sends what is next, from memory while the leader's own disk may still be writing it (thesis

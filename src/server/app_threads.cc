@@ -66,6 +66,7 @@ void App::StartRaftLoop() {
   raft_options.id = options_.id;
   raft_options.run = fence_->run();
   raft_options.heartbeat_ticks = 1;
+  raft_options.defer_commit = true;
   raft_options.election_ticks = options_.election_timeout_ms / options_.heartbeat_interval_ms;
   raft::PersistentState state = wal::StartingState(recovered_, kv_store_->applied().position);
   state.acknowledged = fence_->found().acknowledged;

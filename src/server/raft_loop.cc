@@ -157,7 +157,7 @@ void RaftLoop::Run() {
   }
   while (core_->HasOutput()) CarryOut(core_->TakeOutput());
   std::vector<Mail> mail;
-  while (mailbox_.Drain(&mail, next_tick_)) {
+  while (mailbox_.Drain(&mail, std::min(next_tick_, commit_news_due_.value_or(next_tick_)))) {
     for (Mail& item : mail) Handle(std::move(item));
     CatchUpTicks(Clock::now());
     DispatchWrites();
@@ -165,6 +165,7 @@ void RaftLoop::Run() {
     while (core_->HasOutput()) CarryOut(core_->TakeOutput());
     member_changes_.OnTurn();
     NoticeCommittedMembership();
+    TellCommitIfDue(Clock::now());
     while (core_->HasOutput()) CarryOut(core_->TakeOutput());
     PublishStatus();
   }
@@ -255,6 +256,7 @@ void RaftLoop::HandleForward(NodeId from, peer::v1::Forward* forward) {
     transport_->RefuseForward(from, ids, first.status().code() == Code::kResourceExhausted);
     return;
   }
+  forwarded_last_ = first->index + (payloads.size() - 1);
   proposals_ += payloads.size();
 }
 
@@ -271,6 +273,21 @@ void RaftLoop::HandleForwardRefused(const peer::v1::ForwardRefused& refused) {
           {id, std::move(forwarded.command), std::move(forwarded.done), forwarded.deadline});
     }
   }
+}
+
+// Followers mostly hear of a commit with the next append; a message of its own for each would
+// double what is sent. But a write that came from a follower is answered there, once it is applied
+// there.
+void RaftLoop::TellCommitIfDue(Clock::time_point now) {
+  if (!core_->OwesCommit()) {
+    commit_news_due_.reset();
+    return;
+  }
+  if (!commit_news_due_) commit_news_due_ = now + options_.commit_news_delay;
+  if (forwarded_last_.none() && now < *commit_news_due_) return;
+  if (forwarded_last_ <= core_->commit()) forwarded_last_ = Index();
+  core_->TellCommit();
+  commit_news_due_.reset();
 }
 
 void RaftLoop::CatchUpTicks(Clock::time_point now) {

@@ -54,6 +54,8 @@ struct RaftLoopOptions {
   std::chrono::milliseconds tick{100};
   std::chrono::milliseconds request_timeout{7000};
   std::chrono::milliseconds transfer_timeout{2000};
+  // How long followers may have to wait to hear of a commit when no append goes to them.
+  std::chrono::milliseconds commit_news_delay{2};
   // Client requests being served; more are refused with ErrTooManyRequests.
   size_t inflight_max = 20000;
   // And the bytes of their commands.
@@ -208,6 +210,7 @@ class RaftLoop {
   void HandlePeer(PeerInput&& input);
   void HandleForward(NodeId from, peer::v1::Forward* forward);
   void HandleForwardRefused(const peer::v1::ForwardRefused& refused);
+  void TellCommitIfDue(Clock::time_point now);
   void CatchUpTicks(Clock::time_point now);
 
   void Unpark();
@@ -254,6 +257,9 @@ class RaftLoop {
 
   // Owned by the raft thread from here on.
   Clock::time_point next_tick_;
+  // When followers are told of what was committed, if no append does it before.
+  std::optional<Clock::time_point> commit_news_due_;
+  Index forwarded_last_;  // of the entries proposed for others' clients; none once it is committed
   NodeId leader_;
   uint64_t last_stamp_ms_ = 0;
   // Not yet proposed anywhere: to be tried this turn, or after the next tick or leader change.

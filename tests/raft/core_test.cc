@@ -250,6 +250,38 @@ TEST_F(CoreTest, WhoDoesNotVoteDoesNotCampaign) {
   EXPECT_FALSE(node.core().HasOutput());
 }
 
+TEST_F(CoreTest, NewsOfACommitCanWaitForTheNextAppend) {
+  Make({}, 0, {.defer_commit = true});
+  Lead();
+  Step(2, 1, AppendResponse{.match = Index(1)});
+  EXPECT_EQ(core().commit(), Index(1));
+  EXPECT_THAT(Sent(), IsEmpty());
+  EXPECT_TRUE(core().OwesCommit());
+  // 3 has not answered yet: it is sent nothing that would have to be sent again.
+  const std::vector<Payload> one{Bytes(1)};
+  ASSERT_TRUE(core().Propose(one).ok());
+  EXPECT_THAT(Sent(), ElementsAre(HasSubstr("1->2 t1 Append prev=(1,1) commit=1")));
+  EXPECT_FALSE(core().OwesCommit());
+
+  Step(2, 1, AppendResponse{.match = Index(2)});
+  EXPECT_THAT(Sent(), IsEmpty());
+  core().TellCommit();
+  EXPECT_THAT(Sent(), ElementsAre(HasSubstr("1->2 t1 Append prev=(2,1) commit=2")));
+  EXPECT_FALSE(core().OwesCommit());
+}
+
+TEST_F(CoreTest, AReaderElsewhereIsToldOfTheCommitThatItWaitsFor) {
+  Make({}, 0, {.defer_commit = true});
+  Lead();
+  Step(2, 1, AppendResponse{.match = Index(1)});
+  EXPECT_THAT(Sent(), IsEmpty());
+  Step(2, 1, ReadIndexRequest{.token = 7});
+  Sent();
+  Step(2, 1, HeartbeatResponse{.read_round = 1});
+  EXPECT_THAT(Sent(), ElementsAre(HasSubstr("ReadIndexResponse token=7"),
+                                  HasSubstr("1->2 t1 Append prev=(1,1) commit=1")));
+}
+
 TEST_F(CoreTest, RequestsOfDifferentStartsHaveDifferentIds) {
   // Otherwise a late answer to a request from before a crash could be taken for one to a request
   // from after it, and a read be served at too old an index.

@@ -100,15 +100,15 @@ TEST(ProgressTest, AnOldAcceptanceIsNoNews) {
 
 TEST(ProgressTest, OwesNewsOfCommits) {
   Progress progress = Replicating(4);
-  EXPECT_FALSE(progress.OwesEmptyAppend(Index(0)));
-  EXPECT_TRUE(progress.OwesEmptyAppend(Index(3)));
+  EXPECT_FALSE(progress.OwesCommit(Index(0)));
+  EXPECT_TRUE(progress.OwesCommit(Index(3)));
   progress.OnSent(Index(4), 0, Index(3));
-  EXPECT_FALSE(progress.OwesEmptyAppend(Index(3)));
+  EXPECT_FALSE(progress.OwesCommit(Index(3)));
   // Entries beyond next - 1 could not be committed by an append without them.
   progress.OnSent(Index(4), 0, Index(9));
-  EXPECT_FALSE(progress.OwesEmptyAppend(Index(9)));
+  EXPECT_FALSE(progress.OwesCommit(Index(9)));
   progress.OnSent(Index(6), 20, Index(9));
-  EXPECT_FALSE(progress.OwesEmptyAppend(Index(9)));
+  EXPECT_FALSE(progress.OwesCommit(Index(9)));
 }
 
 TEST(ProgressTest, LooksForLossOnceARegularHeartbeat) {
@@ -117,9 +117,9 @@ TEST(ProgressTest, LooksForLossOnceARegularHeartbeat) {
   EXPECT_FALSE(progress.OnHeartbeatResponse(Index(6)));  // to a read's heartbeat
   progress.OnHeartbeatTick();
   EXPECT_TRUE(progress.OnHeartbeatResponse(Index(6)));
-  EXPECT_TRUE(progress.OwesEmptyAppend(Index(4)));
+  EXPECT_TRUE(progress.owes_append());
   progress.OnSent(Index(6), 0, Index(4));
-  EXPECT_FALSE(progress.OwesEmptyAppend(Index(4)));
+  EXPECT_FALSE(progress.owes_append());
   EXPECT_FALSE(progress.OnHeartbeatResponse(Index(6)));
 
   // With nothing outstanding there is nothing to look for.
@@ -141,7 +141,7 @@ TEST(ProgressTest, CutOffSendsNothing) {
   progress.OnCutOff();
   EXPECT_EQ(progress.state(), State::kSnapshot);
   EXPECT_FALSE(progress.CanSend(kLimits));
-  EXPECT_FALSE(progress.OwesEmptyAppend(Index(9)));
+  EXPECT_FALSE(progress.OwesCommit(Index(9)));
   progress.OnHeartbeatTick();
   EXPECT_FALSE(progress.OnHeartbeatResponse(Index(9)));
   EXPECT_FALSE(progress.OnRejected(Index(4), Index(2)));

@@ -37,6 +37,7 @@ RandomRun::RandomRun(uint64_t seed, size_t voters, size_t spares, bool lossy, bo
     weather_.crash = std::max<uint64_t>(weather_.crash, 5);
   }
   options_ = ChooseOptions();
+  options_.defer_commit = seed % 2 == 1;
   Membership membership;
   for (uint64_t id = 1; id <= voters; ++id) membership.voters.insert(NodeId(id));
   LogPosition start;
@@ -176,6 +177,7 @@ void RandomRun::ActOnNode(SimNode& node) {
     if (node.HasApply()) ApplyOne(node);
   } else if (dice < 80) {
     node.core().Tick();
+    if (dice % 2 == 0) node.core().TellCommit();
     AfterInput(node);
   } else if (dice < 90) {
     Propose(node);
