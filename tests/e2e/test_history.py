@@ -4,7 +4,9 @@ import random
 
 import pytest
 from harness import history
+from harness.cluster import ETCD
 from harness.history import FAILED, UNKNOWN, NotLinearizable, Op, check_register, search_register
+from harness.tools import run_raftkv_check
 
 
 def put(value, start, end=history.INFINITY, outcome=history.OK, **fields):
@@ -117,6 +119,16 @@ def test_long_histories_are_decided_quickly():
     ops.append(get(ops[0].value if ops[0].kind == "put" else None, now + 20, now + 21))
     with pytest.raises(NotLinearizable):
         check_register(ops)
+
+
+@pytest.mark.skipif(bool(ETCD), reason="the program is raftkv's")
+def test_raftkv_check_gives_the_same_verdicts(tmp_path):
+    rng = random.Random(2)
+    histories = [*GOOD.values(), *BAD.values(), *(random_history(rng) for _ in range(40))]
+    for ops in filter(None, histories):
+        done = run_raftkv_check(ops, tmp_path)
+        expected = 0 if search_register(ops) else 1
+        assert done.returncode == expected, f"{done.stdout}{done.stderr}{''.join(map(str, ops))}"
 
 
 def test_a_value_written_twice_is_the_tests_own_error():

@@ -14,6 +14,8 @@ check is tested against.
 import bisect
 import dataclasses
 import itertools
+import json
+import math
 import threading
 import time
 
@@ -215,3 +217,33 @@ def check(ops):
     for _, group in itertools.groupby(keyed, key=lambda op: op.key):
         check_register(list(group))
     check_revisions(ops)
+
+
+def _bytes_field(value):
+    if value is ABSENT:
+        return None
+    if not isinstance(value, bytes):
+        return str(value)
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return {"hex": value.hex()}
+
+
+def to_lines(ops):
+    """The history in the format of docs/history-format.md, for raftkv-check."""
+    lines = []
+    for op in ops:
+        if op.kind == "get" and op.outcome != OK:
+            continue
+        line = {"client": op.client, "node": op.node, "op": op.kind, "key": _bytes_field(op.key),
+                "invoke": math.floor(op.start * 1e9), "outcome": {FAILED: "fail"}.get(
+                    op.outcome, op.outcome)}
+        if op.outcome == OK:
+            line["return"] = math.ceil(op.end * 1e9)
+            line["revision"] = op.revision
+        line["value" if op.kind == "put" else "result"] = _bytes_field(op.value)
+        if op.kind == "get":
+            line["mod_revision"] = op.mod_revision
+        lines.append(json.dumps(line) + "\n")
+    return lines

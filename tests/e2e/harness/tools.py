@@ -1,10 +1,15 @@
 """The project's programs as people run them."""
 
 import json
+import os
+import pathlib
+import shutil
 import subprocess
+import tempfile
 import threading
 
-from harness.cluster import BIN_DIR
+from harness import history
+from harness.cluster import BIN_DIR, REPO
 from harness.wait import wait_until
 
 
@@ -60,3 +65,24 @@ def replace_member(cluster, old, name):
     assert "removed" in old.log_tail()
     cluster.forget_node(old)
     return new
+
+
+def run_raftkv_check(ops, directory):
+    """Runs raftkv-check over what clients did, leaving history and picture in `directory`."""
+    path = directory / "history.jsonl"
+    path.write_text("".join(history.to_lines(ops)))
+    return subprocess.run([BIN_DIR / "raftkv-check", path, "--html", directory / "history.html"],
+                          capture_output=True, text=True, timeout=200, check=False)
+
+
+def raftkv_check(ops):
+    """raftkv-check must say OK; else history and picture are kept."""
+    with tempfile.TemporaryDirectory() as scratch:
+        done = run_raftkv_check(ops, pathlib.Path(scratch))
+        if done.returncode == 0:
+            return
+        logs = pathlib.Path(os.environ.get("RAFTKV_E2E_LOGS", REPO / "build/e2e-logs"))
+        logs.mkdir(parents=True, exist_ok=True)
+        kept = tempfile.mkdtemp(prefix="history-", dir=logs)
+        shutil.copytree(scratch, kept, dirs_exist_ok=True)
+    raise history.NotLinearizable(f"raftkv-check: {done.stdout}{done.stderr}kept in {kept}")

@@ -18,6 +18,7 @@ from harness.client import Client, RpcFailed
 from harness.cluster import ETCD
 from harness.http import key_path, reply_of
 from harness.history import Op, Recorder
+from harness.tools import raftkv_check
 from harness.wait import wait_until
 
 
@@ -274,4 +275,7 @@ class Workload:
                 f"{node} holds {found} at revision {op.revision} instead of\n    {op}")
 
     def check_history(self):
+        # Two checkers that share nothing; ours first, because it draws what it finds.
+        if not ETCD:
+            raftkv_check(self.recorder.ops)
         history.check(self.recorder.ops)
