@@ -8,6 +8,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "server/http_target.h"
 #include "server/percent.h"
 #include "server/rpc_status.h"
 #include "store/kv_errors.h"
@@ -47,35 +48,6 @@ std::string Base64(const std::string& bytes) {
     }
   }
   return out;
-}
-
-// A request's path and query as they came, decoded by us: the library's decoding replaces '+' and
-// keeps malformed escapes.
-struct Target {
-  std::string path;
-  std::map<std::string, std::string> query;
-};
-
-StatusOr<Target> ParseTarget(const std::string& raw) {
-  const Status malformed(Code::kInvalidArgument,
-                         "malformed percent-encoding in the URL; encode bytes as %XX");
-  Target target;
-  const size_t mark = std::min(raw.find('?'), raw.size());
-  const auto path = PercentDecode(std::string_view(raw).substr(0, mark));
-  if (!path) return malformed;
-  target.path = *path;
-  std::string_view rest = mark < raw.size() ? std::string_view(raw).substr(mark + 1) : "";
-  while (!rest.empty()) {
-    const size_t amp = std::min(rest.find('&'), rest.size());
-    const std::string_view pair = rest.substr(0, amp);
-    rest.remove_prefix(std::min(amp + 1, rest.size()));
-    const size_t equals = std::min(pair.find('='), pair.size());
-    const auto name = PercentDecode(pair.substr(0, equals));
-    const auto value = PercentDecode(equals < pair.size() ? pair.substr(equals + 1) : "");
-    if (!name || !value) return malformed;
-    target.query[*name] = *value;
-  }
-  return target;
 }
 
 Status RefuseUnknownParameters(const Target& target,
