@@ -1,6 +1,6 @@
 # The commands people type. What they do is in scripts/; CMake builds (CMakePresets.json).
 .DEFAULT_GOAL := help
-.PHONY: run test build asan tsan soak bench format tidy clean help
+.PHONY: run test build asan tsan fuzz soak bench format tidy clean help
 SHELL := /bin/bash
 
 run: ## Install what is missing, build, and run three nodes on this machine (Ctrl-C stops them)
@@ -25,6 +25,10 @@ tsan: ## Build and test with ThreadSanitizer
 	@scripts/build tsan
 	@scripts/test tsan
 
+fuzz: ## Install clang, and fuzz every decoder for a minute: make fuzz [SECONDS=60] [TARGET=name]
+	@scripts/install-deps --fuzz
+	@scripts/fuzz $(or $(SECONDS),60) $(TARGET)
+
 soak: build ## Run the long tests (minutes, gigabytes): docs/operations.md, "Long tests"
 	@scripts/soak
 
@@ -39,7 +43,7 @@ tidy: ## Run clang-tidy over src (after make build)
 	@git ls-files 'src/*.cc' | xargs clang-tidy --quiet -p build/release
 
 clean: ## Remove what was built (not ./data)
-	@rm -rf build/release build/debug build/asan build/tsan
+	@rm -rf build/release build/debug build/asan build/tsan build/fuzz
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
