@@ -1,5 +1,6 @@
 #include "server/peer_codec.h"
 
+#include <limits>
 #include <utility>
 
 namespace raftkv::server {
@@ -76,6 +77,10 @@ StatusOr<raft::AppendRequest> DecodeAppend(peer::v1::AppendRequest* in) {
   out.previous = Decode(in->previous());
   out.commit = Index(in->commit());
   out.counted = Decode(in->counted());
+  const uint64_t indexes_left = std::numeric_limits<uint64_t>::max() - out.previous.index.value();
+  if (static_cast<uint64_t>(in->entries_size()) > indexes_left) {
+    return Status(Code::kInvalidArgument, "the entries' indexes would wrap");
+  }
   out.entries.reserve(in->entries_size());
   Index index = out.previous.index;
   Term term = out.previous.term;

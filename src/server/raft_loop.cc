@@ -8,6 +8,7 @@
 #include "server/peer_codec.h"
 #include "store/command.h"
 #include "store/kv_errors.h"
+#include "store/validate.h"
 
 namespace raftkv::server {
 namespace {
@@ -239,21 +240,28 @@ void RaftLoop::HandlePeer(PeerInput&& input) {
 void RaftLoop::HandleForward(NodeId from, peer::v1::Forward* forward) {
   std::vector<Payload> payloads;
   std::vector<uint64_t> ids;
+  std::vector<uint64_t> invalid;
   last_stamp_ms_ = std::max(last_stamp_ms_, WallClockMs());
   for (std::string& command : *forward->mutable_payloads()) {
-    // An undecodable command would stop every replica when applied; none may enter the log.
-    if (!store::DecodeCommand(command).ok()) {
-      spdlog::error("dropped a malformed forwarded write from={:x}", from.value());
+    const uint64_t id = store::CommandRequestId(command);
+    // One that can't be applied would stop every replica; none may enter the log.
+    if (const Status valid = store::ValidateCommand(command); !valid.ok()) {
+      spdlog::error("refused a forwarded write from={:x} reason=\"{}\"", from.value(),
+                    valid.message());
+      invalid.push_back(id);
       continue;
     }
-    ids.push_back(store::CommandRequestId(command));
+    ids.push_back(id);
     store::StampCommandTime(&command, last_stamp_ms_);
     payloads.push_back(std::make_shared<const std::string>(std::move(command)));
   }
+  using Refused = peer::v1::ForwardRefused;
+  if (!invalid.empty()) transport_->RefuseForward(from, invalid, Refused::INVALID);
   if (payloads.empty()) return;
   const StatusOr<LogPosition> first = core_->Propose(payloads);
   if (!first.ok()) {
-    transport_->RefuseForward(from, ids, first.status().code() == Code::kResourceExhausted);
+    const bool overloaded = first.status().code() == Code::kResourceExhausted;
+    transport_->RefuseForward(from, ids, overloaded ? Refused::OVERLOADED : Refused::NOT_LEADER);
     return;
   }
   forwarded_last_ = first->index + (payloads.size() - 1);
@@ -268,6 +276,8 @@ void RaftLoop::HandleForwardRefused(const peer::v1::ForwardRefused& refused) {
     forwarded_.erase(it);
     if (refused.reason() == peer::v1::ForwardRefused::OVERLOADED) {
       FailWrite(forwarded.done, store::ErrTooManyRequests());
+    } else if (refused.reason() == peer::v1::ForwardRefused::INVALID) {
+      FailWrite(forwarded.done, {Code::kInvalidArgument, "raftkv: the leader can't apply this"});
     } else {
       parked_writes_.push_back(
           {id, std::move(forwarded.command), std::move(forwarded.done), forwarded.deadline});

@@ -203,7 +203,7 @@ bool Transport::Forward(NodeId leader, std::vector<std::string> payloads) {
 }
 
 void Transport::RefuseForward(NodeId to, const std::vector<uint64_t>& request_ids,
-                              bool overloaded) {
+                              peer::v1::ForwardRefused::Reason reason) {
   std::shared_ptr<PeerLink> link;
   {
     std::lock_guard lock(mutex_);
@@ -213,8 +213,7 @@ void Transport::RefuseForward(NodeId to, const std::vector<uint64_t>& request_id
   peer::v1::FrameBatch batch;
   auto* refused = batch.add_frames()->mutable_forward_refused();
   for (uint64_t id : request_ids) refused->add_request_ids(id);
-  refused->set_reason(overloaded ? peer::v1::ForwardRefused::OVERLOADED
-                                 : peer::v1::ForwardRefused::NOT_LEADER);
+  refused->set_reason(reason);
   link->Send(&batch, /*need_stream=*/false);
 }
 

@@ -18,6 +18,7 @@
 
 #include "common/membership.h"
 #include "common/types.h"
+#include "raft.pb.h"
 #include "raft/message.h"
 #include "server/options.h"
 #include "server/peer_channel.h"
@@ -70,7 +71,8 @@ class Transport {
   // Client writes for the leader. False: nothing was sent (no open stream, or the outbox is full),
   // so the writes were definitely not proposed.
   bool Forward(NodeId leader, std::vector<std::string> payloads);
-  void RefuseForward(NodeId to, const std::vector<uint64_t>& request_ids, bool overloaded);
+  void RefuseForward(NodeId to, const std::vector<uint64_t>& request_ids,
+                     peer::v1::ForwardRefused::Reason reason);
 
   void Stop();
 

@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <iterator>
+#include <limits>
 #include <map>
 #include <set>
+#include <string>
 #include <string_view>
 #include <utility>
 
+#include "store/command.h"
 #include "store/kv_errors.h"
 
 namespace raftkv::store {
@@ -167,6 +170,16 @@ bool OpsSerializable(const Ops& ops, size_t* ranges) {
   return true;
 }
 
+template <typename Request>
+StatusOr<Request> ParseBody(const Command& command) {
+  Request request;
+  if (!request.ParseFromArray(command.body.data(), static_cast<int>(command.body.size()))) {
+    return Status(Code::kCorruption, "the body of a " + std::string(CommandTypeName(command.type)) +
+                                         " command can't be parsed");
+  }
+  return request;
+}
+
 }  // namespace
 
 Status Validate(const etcdserverpb::RangeRequest& request) {
@@ -197,6 +210,32 @@ Status Validate(const TxnRequest& request, int ops_max) {
     RAFTKV_RETURN_IF_ERROR(CollectWrites(*branch, &writes));
   }
   return Status::Ok();
+}
+
+Status ValidateCommand(std::string_view payload) {
+  RAFTKV_ASSIGN_OR_RETURN(const Command command, DecodeCommand(payload));
+  switch (command.type) {
+    case CommandType::kPut: {
+      RAFTKV_ASSIGN_OR_RETURN(const auto put, ParseBody<etcdserverpb::PutRequest>(command));
+      return Validate(put);
+    }
+    case CommandType::kDeleteRange: {
+      RAFTKV_ASSIGN_OR_RETURN(const auto deletion,
+                              ParseBody<etcdserverpb::DeleteRangeRequest>(command));
+      return Validate(deletion);
+    }
+    case CommandType::kTxn: {
+      RAFTKV_ASSIGN_OR_RETURN(const auto txn, ParseBody<TxnRequest>(command));
+      return Validate(txn, std::numeric_limits<int>::max());
+    }
+    case CommandType::kCompact:
+      return ParseBody<etcdserverpb::CompactionRequest>(command).status();
+    case CommandType::kMemberAttributes:
+      return ParseBody<etcdserverpb::Member>(command).status();
+    case CommandType::kAlarm:
+      return ParseBody<etcdserverpb::AlarmRequest>(command).status();
+  }
+  return {Code::kCorruption, "a command of unknown type"};
 }
 
 bool IsReadOnly(const TxnRequest& request) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string_view>
 
 #include "common/status.h"
 #include "rpc.pb.h"
@@ -17,6 +18,12 @@ Status Validate(const etcdserverpb::PutRequest& request);
 Status Validate(const etcdserverpb::DeleteRangeRequest& request);
 // Also the duplicate-key rule over all nested branches (put+put and put+delete of one key).
 Status Validate(const etcdserverpb::TxnRequest& request, int ops_max = kTxnOpsMax);
+
+// An encoded command (src/store/command.h), whole: header, body and the rules above, so that
+// applying it can't end the process. For one that another node's edge let through: how large it may
+// be was that node's to say. kCorruption when it can't be read, kInvalidArgument when it breaks a
+// rule.
+Status ValidateCommand(std::string_view payload);
 
 // Whether the transaction changes nothing whatever its compares say: it can then be served as a
 // read, after a ReadIndex.

@@ -86,5 +86,19 @@ TEST(PeerCodec, WhatNoPeerSendsIsRefused) {
   EXPECT_FALSE(DecodeMessage(NodeId(1), NodeId(2), &falling_terms).ok());
 }
 
+TEST(PeerCodec, IndexesDoNotWrap) {
+  const auto decode = [](uint64_t previous, int entries) {
+    peer::v1::Frame frame;
+    auto* append = frame.mutable_append_request();
+    append->mutable_previous()->set_index(previous);
+    for (int i = 0; i < entries; ++i) append->add_entries()->set_term(1);
+    return DecodeMessage(NodeId(1), NodeId(2), &frame).ok();
+  };
+  EXPECT_TRUE(decode(UINT64_MAX - 2, 2));
+  EXPECT_FALSE(decode(UINT64_MAX - 2, 3));
+  EXPECT_FALSE(decode(UINT64_MAX, 1));
+  EXPECT_TRUE(decode(UINT64_MAX, 0));
+}
+
 }  // namespace
 }  // namespace raftkv::server

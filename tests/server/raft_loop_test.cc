@@ -71,6 +71,53 @@ TEST_F(RaftLoopTest, AForwardedWriteThatIsNeverAnsweredIsUnknown) {
   EXPECT_EQ(Await(std::move(put)).status.code(), Code::kOutcomeUnknown);
 }
 
+// A peer's mistake, or another version's command, must not end up in everyone's log.
+TEST_F(RaftLoopTest, AForwardedWriteThatNobodyCanApplyIsNotProposed) {
+  LoopNode node(dir_, 1, options_);
+  ASSERT_TRUE(Await(node.Put("k", "v1")).status.ok());
+  using store::CommandType;
+  const auto encode = [](CommandType type, const std::string& body) {
+    return store::EncodeCommand(type, 1, {}, body);
+  };
+  etcdserverpb::PutRequest put;
+  put.set_key("forwarded");
+  etcdserverpb::TxnRequest twice;
+  *twice.add_success()->mutable_request_put() = put;
+  *twice.add_success()->mutable_request_put() = put;
+  peer::v1::FrameBatch batch;
+  auto* forward = batch.add_frames()->mutable_forward();
+  forward->add_payloads("not a command");
+  for (const auto type :
+       {CommandType::kPut, CommandType::kDeleteRange, CommandType::kTxn, CommandType::kCompact,
+        CommandType::kMemberAttributes, CommandType::kAlarm}) {
+    forward->add_payloads(encode(type, "\xff"));
+  }
+  forward->add_payloads(encode(CommandType::kPut, ""));  // no key
+  forward->add_payloads(encode(CommandType::kTxn, twice.SerializeAsString()));
+  forward->add_payloads(encode(CommandType::kPut, put.SerializeAsString()));
+  node.loop().OnPeerBatch(NodeId(2), std::move(batch));
+  ASSERT_TRUE(Await(node.Put("k", "v2")).status.ok());
+  EXPECT_EQ(node.store().revision(), 4);  // the two of this node's own, and the one good one
+}
+
+TEST_F(RaftLoopTest, AForwardedWriteThatTheLeaderRefusesHasFailed) {
+  SilentPeer leader(NodeId(2));
+  LoopNode node(dir_, 3, options_, {{2, leader.port()}});
+  node.Hear(NodeId(2), Term(5), raft::Heartbeat{});
+  auto put = node.Put("k", "v");
+  uint64_t id = 0;
+  ASSERT_TRUE(leader.WaitFor([&](const auto& frame) {
+    if (frame.has_forward()) id = store::CommandRequestId(frame.forward().payloads(0));
+    return frame.has_forward();
+  }));
+  peer::v1::FrameBatch batch;
+  auto* refused = batch.add_frames()->mutable_forward_refused();
+  refused->add_request_ids(id);
+  refused->set_reason(peer::v1::ForwardRefused::INVALID);
+  node.loop().OnPeerBatch(NodeId(2), std::move(batch));
+  EXPECT_EQ(Await(std::move(put)).status.code(), Code::kInvalidArgument);
+}
+
 TEST_F(RaftLoopTest, AReadWaitsUntilWhatIsCommittedIsApplied) {
   LoopNode node(dir_, 1, options_);
   ASSERT_TRUE(Await(node.Put("k", "v1")).status.ok());
