@@ -85,6 +85,20 @@ Violation MakeViolation(const History& history, const std::vector<size_t>& group
   return violation;
 }
 
+// First without the writes that nobody saw: that mostly finds an order, and in far less time.
+SearchResult SearchGroup(const std::vector<const Operation*>& ops, const CheckOptions& options,
+                         Clock::time_point deadline, uint64_t* configurations) {
+  const Clock::time_point now = Clock::now();
+  const SearchLimits first{now + (deadline - now) / 2, options.memory_bytes};
+  SearchResult result = Search(MakeProblem(ops, Unseen::kLeaveOut), first, options.seed);
+  *configurations += result.configurations;
+  if (result.verdict == Verdict::kOk) return result;
+  result = Search(MakeProblem(ops, Unseen::kKeepWhereItMatters), {deadline, options.memory_bytes},
+                  options.seed);
+  *configurations += result.configurations;
+  return result;
+}
+
 }  // namespace
 
 std::vector<std::vector<size_t>> SplitByKeys(const History& history) {
@@ -124,9 +138,7 @@ CheckReport Check(const History& history, const CheckOptions& options) {
     report.largest_group = std::max(report.largest_group, group.size());
     std::vector<const Operation*> ops;
     for (const size_t i : group) ops.push_back(&history[i]);
-    const SearchResult result =
-        Search(MakeProblem(ops), {deadline, options.memory_bytes}, options.seed);
-    report.configurations += result.configurations;
+    const SearchResult result = SearchGroup(ops, options, deadline, &report.configurations);
     if (result.verdict == Verdict::kIllegal) {
       report.violations.push_back(
           MakeViolation(history, group, result.why, options, Clock::now() + kShrinkMax));

@@ -277,7 +277,22 @@ ordered_json ToJson(const std::vector<Step>& steps) {
   return list;
 }
 
+// A range as it was asked and answered.
+void AddRange(const Operation& op, ordered_json* out) {
+  (*out)["key"] = ToJson(op.then_steps[0].key);
+  (*out)["range_end"] = ToJson(*op.range_end);
+  if (op.outcome != Outcome::kOk) return;
+  (*out)["kvs"] = ordered_json::array();
+  for (size_t i = 1; i < op.then_steps.size(); ++i) {
+    const Step& found = op.then_steps[i];
+    ordered_json kv = {{"key", ToJson(found.key)}, {"value", ToJson(found.value)}};
+    if (found.mod_revision != 0) kv["mod_revision"] = found.mod_revision;
+    (*out)["kvs"].push_back(std::move(kv));
+  }
+}
+
 void AddBody(const Operation& op, ordered_json* out) {
+  if (op.range_end) return AddRange(op, out);
   if (op.kind == "cas" && op.compares.size() == 1 && op.then_steps.size() == 1) {
     (*out)["key"] = ToJson(op.compares[0].key);
     (*out)["expected"] = ToJson(op.compares[0].value);
@@ -293,7 +308,11 @@ void AddBody(const Operation& op, ordered_json* out) {
     (*out)["then"] = ToJson(op.then_steps);
     if (!op.else_steps.empty()) (*out)["else"] = ToJson(op.else_steps);
   }
-  if (op.succeeded) (*out)["succeeded"] = *op.succeeded;
+  if (op.succeeded) {
+    (*out)["succeeded"] = *op.succeeded;
+  } else if (op.compares.empty() && op.outcome == Outcome::kOk) {
+    (*out)["succeeded"] = true;
+  }
 }
 
 }  // namespace

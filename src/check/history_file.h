@@ -21,9 +21,8 @@ StatusOr<Operation> ParseOperation(std::string_view line);
 // that.
 void ExpandRanges(History* history);
 
-// The operation as a line, without a line feed. The inverse of ParseOperation, for anything but a
-// range that was expanded (that
-// becomes a transaction of gets).
+// The operation as a line, without a line feed. The inverse of ParseOperation; a range that was
+// expanded becomes a transaction of gets.
 std::string FormatOperation(const Operation& op);
 
 }  // namespace raftkv::check

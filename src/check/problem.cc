@@ -202,12 +202,12 @@ void UseObservations(Problem* problem) {
   }
 }
 
-// Keys of which some answer says that they did not hold a value, without saying what they held; or
-// on which it may depend that an operation without an answer wrote what was seen.
+// Keys of which some answer says that they did not hold a value, without saying what they held.
 std::set<uint32_t> KeysSeenOtherwise(const std::vector<ProblemOp>& ops) {
   std::set<uint32_t> keys;
   for (const ProblemOp& op : ops) {
-    if (op.succeeded != true && (op.must || !op.else_steps.empty())) {
+    if (!op.must) continue;
+    if (op.succeeded != true) {
       for (const KeyValue& at : op.compares) keys.insert(at.key);
     }
     for (const auto* steps : {&op.then_steps, &op.else_steps}) {
@@ -219,16 +219,36 @@ std::set<uint32_t> KeysSeenOtherwise(const std::vector<ProblemOp>& ops) {
   return keys;
 }
 
-// Leaves out the unacknowledged writes that can't matter.
-void DropUnseen(Problem* problem) {
-  const std::set<uint32_t> seen_otherwise = KeysSeenOtherwise(problem->ops);
-  const std::map<KeyValue, Uses> uses = FindUses(problem->ops);
-  std::erase_if(problem->ops, [&](const ProblemOp& op) {
-    if (op.must) return false;
-    return std::all_of(op.writes.begin(), op.writes.end(), [&](const KeyValue& at) {
-      return uses.at(at).observers.empty() && !seen_otherwise.contains(at.key);
-    });
-  });
+// Leaves out the unacknowledged writes of which nothing was seen. One that may have written what
+// was seen stays, and so what may have made its compares hold stays too.
+void DropUnseen(Unseen unseen, Problem* problem) {
+  std::set<uint32_t> seen_otherwise;
+  if (unseen == Unseen::kKeepWhereItMatters) seen_otherwise = KeysSeenOtherwise(problem->ops);
+  std::set<KeyValue> seen;
+  std::vector<ProblemOp*> open;
+  for (ProblemOp& op : problem->ops) {
+    seen.insert(op.observes.begin(), op.observes.end());
+    if (!op.must) open.push_back(&op);
+  }
+  const auto matters = [&](const KeyValue& at) {
+    return seen.contains(at) || seen_otherwise.contains(at.key);
+  };
+  for (bool news = true; news;) {
+    news = std::erase_if(open, [&](const ProblemOp* op) {
+             if (std::none_of(op->writes.begin(), op->writes.end(), matters)) return false;
+             seen.insert(op->compares.begin(), op->compares.end());
+             if (unseen == Unseen::kKeepWhereItMatters && !op->else_steps.empty()) {
+               for (const KeyValue& at : op->compares) seen_otherwise.insert(at.key);
+             }
+             return true;
+           }) > 0;
+  }
+  const std::set<const ProblemOp*> dropped(open.begin(), open.end());
+  std::vector<ProblemOp> kept;
+  for (ProblemOp& op : problem->ops) {
+    if (!dropped.contains(&op)) kept.push_back(std::move(op));
+  }
+  problem->ops = std::move(kept);
 }
 
 void FindTwins(Problem* problem) {
@@ -247,7 +267,7 @@ void FindTwins(Problem* problem) {
 
 }  // namespace
 
-Problem MakeProblem(const std::vector<const Operation*>& ops) {
+Problem MakeProblem(const std::vector<const Operation*>& ops, Unseen unseen) {
   Problem problem;
   Compiler compiler(ops);
   for (size_t i = 0; i < ops.size(); ++i) {
@@ -261,7 +281,7 @@ Problem MakeProblem(const std::vector<const Operation*>& ops) {
   std::stable_sort(problem.ops.begin(), problem.ops.end(),
                    [](const ProblemOp& a, const ProblemOp& b) { return a.invoke < b.invoke; });
   UseObservations(&problem);
-  DropUnseen(&problem);
+  DropUnseen(unseen, &problem);
   FindTwins(&problem);
   return problem;
 }

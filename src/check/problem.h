@@ -71,12 +71,21 @@ struct Problem {
   std::vector<size_t> contradicting;  // as ProblemOp::source
 };
 
+// What becomes of unacknowledged writes of which nothing was seen.
+enum class Unseen {
+  // They are left out. An order of the rest is an order of all, since they need not have taken
+  // effect; but where there is none, there may still be one with them.
+  kLeaveOut,
+  // Kept where some answer says that a key did *not* have some value, which may be their doing.
+  // Leaving out the others can't make an order wrong.
+  kKeepWhereItMatters,
+};
+
 // Compiles operations that share keys. All keys are absent before the first. What is applied here:
 // - refused operations and reads without an answer are left out;
 // - a write whose value only it can have written, and that was seen, must have taken effect by the
 //   return of the first that saw it, whether or not it was acknowledged;
-// - an unacknowledged write of which nothing was seen is left out, where no answer says that a key
-//   did *not* have some value: leaving it out of an order can then not make the order wrong.
-Problem MakeProblem(const std::vector<const Operation*>& ops);
+// - an unacknowledged write of which nothing was seen is left out, as `unseen` says.
+Problem MakeProblem(const std::vector<const Operation*>& ops, Unseen unseen);
 
 }  // namespace raftkv::check

@@ -47,7 +47,8 @@ History KnownAt(const History& history, int64_t now_ns) {
 // For certain.
 bool Illegal(const std::vector<const Operation*>& ops, uint64_t seed, Clock::time_point deadline) {
   const SearchLimits limits{std::min(deadline, Clock::now() + kAttemptMax), kAttemptMemoryBytes};
-  return Search(MakeProblem(ops), limits, seed).verdict == Verdict::kIllegal;
+  return Search(MakeProblem(ops, Unseen::kKeepWhereItMatters), limits, seed).verdict ==
+         Verdict::kIllegal;
 }
 
 bool Illegal(const History& history, uint64_t seed, Clock::time_point deadline) {

@@ -70,6 +70,16 @@ TEST(HistoryFile, ARangeReadsEveryKeyOfTheHistoryInIt) {
   EXPECT_EQ(VerdictOf(*history), Verdict::kIllegal);
 }
 
+TEST(HistoryFile, ARangeIsWrittenAsItWasRead) {
+  for (
+      const char* line :
+      {R"({"client":"a","op":"range","key":"b","range_end":"d","kvs":[{"key":"c","value":"2","mod_revision":4}],"invoke":1,"return":2,"outcome":"ok"})",
+       R"({"client":"a","op":"range","key":"b","range_end":"d","kvs":[],"invoke":1,"return":2,"outcome":"ok"})",
+       R"({"client":"a","op":"range","key":"b","range_end":"d","invoke":1,"outcome":"unknown"})"}) {
+    EXPECT_EQ(FormatOperation(ParseOperation(line).value()), line);
+  }
+}
+
 TEST(HistoryFile, ErrorsNameLineFieldAndWhatIsWrong) {
   const std::string good =
       R"({"client":"a","op":"put","key":"k","value":"1","invoke":1,"return":5,"outcome":"ok"})";
