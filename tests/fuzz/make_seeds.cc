@@ -6,6 +6,7 @@
 
 #include "common/crc32c.h"
 #include "common/membership_codec.h"
+#include "common/sealed_record.h"
 #include "fuzz/fuzz.h"
 #include "rpc.pb.h"
 #include "server/peer_codec.h"
@@ -14,6 +15,7 @@
 #include "store/mvcc.h"
 #include "store/sha256.h"
 #include "store/snapshot_format.h"
+#include "tools/dump/export_format.h"
 #include "wal/entry_codec.h"
 #include "wal/wal_format.h"
 
@@ -54,6 +56,7 @@ Seeds PeerFrames() {
   raft::AppendRequest append;
   append.previous = last;
   append.commit = Index(6);
+  append.counted = last;
   append.entries = {
       {Index(8), Term(3), EntryKind::kCommand, std::make_shared<const std::string>("payload")},
       {Index(9), Term(4), EntryKind::kNoop, nullptr}};
@@ -61,9 +64,9 @@ Seeds PeerFrames() {
       {"vote_request", raft::VoteRequest{true, false, last}},
       {"vote_response", raft::VoteResponse{false, true}},
       {"append_request", append},
-      {"append_response", raft::AppendResponse{true, Index(0), Index(7), last}},
-      {"heartbeat", raft::Heartbeat{Index(5), 77}},
-      {"heartbeat_response", raft::HeartbeatResponse{77}},
+      {"append_response", raft::AppendResponse{true, Index(0), Index(7), last, 33}},
+      {"heartbeat", raft::Heartbeat{Index(5), 77, last}},
+      {"heartbeat_response", raft::HeartbeatResponse{77, 33}},
       {"timeout_now", raft::TimeoutNow{}},
       {"read_index_request", raft::ReadIndexRequest{5}},
       {"read_index_response", raft::ReadIndexResponse{5, Index(7)}}};
@@ -235,10 +238,48 @@ Seeds WalFiles() {
           {"torn", WithChoice(0, (full + split).substr(0, full.size() + 30))},
           {"damaged", WithChoice(0, damaged)},
           {"open", WithChoice(1, full + split)},
+          {"records", WithChoice(4, full + split)},
+          {"records_open", WithChoice(5, full + split)},
           {"zeros", WithChoice(0, full + std::string(64, '\0'))},
           {"manifest", WithChoice(2, full + full)},
           {"manifest_damaged", WithChoice(2, damaged)},
           {"manifest_open", WithChoice(3, split + full)}};
+}
+
+Seeds Fences() {
+  const auto numbers = [](std::initializer_list<uint64_t> list) {
+    std::string out;
+    for (const uint64_t number : list) AppendLittleEndian64(&out, number);
+    return out;
+  };
+  // Cluster, node, sequence, run, term, vote, and the bounds of what was acknowledged.
+  const std::string version("\x01\0\0\0", 4);
+  const std::string older = version + numbers({1, 2, 6, 500, 3, 2, 3, 9, 3, 65545});
+  const std::string newer = version + numbers({1, 2, 7, 500, 4, 1, 3, 9, 4, 65550});
+  const std::string note = numbers({7, 4, 20});
+  const auto page = [](std::string_view key, std::string body) {
+    Seal(key, &body);
+    body.resize(4096);
+    return body;
+  };
+  return {{"file",
+           WithChoice(0, page("fence", older) + page("fence", newer) + page("fence note", note))},
+          {"pieces", WithChoice(1, Pieced({older, newer, note}))},
+          {"note_of_older", WithChoice(1, Pieced({older, newer, numbers({6, 3, 11})}))},
+          {"another_node", WithChoice(1, Pieced({version + numbers({1, 3, 6, 500}), "", ""}))}};
+}
+
+Seeds ExportFiles() {
+  const std::string header = tools::dump::EncodeExportHeader({"c1", 8, 2, 9});
+  const std::string keys = tools::dump::EncodeExportedKey({"a", "1", 3, 3, 1, 0}) +
+                           tools::dump::EncodeExportedKey({"b\xff", "2", 4, 5, 2, 7});
+  store::Sha256 digest;
+  digest.Update(header + keys);
+  const std::string end = tools::dump::EncodeExportEnd({2, true}, digest.Digest());
+  return {{"whole", WithChoice(0, header + keys + end)},
+          {"open", WithChoice(1, header + keys)},
+          {"empty", WithChoice(1, header)},
+          {"changed", WithChoice(0, header + keys + keys + end)}};
 }
 
 Seeds RestTargets() {
@@ -282,10 +323,12 @@ int Main(int argc, char** argv) {
     return 2;
   }
   const std::map<std::string, Seeds> corpus = {
-      {"command", Commands()},        {"config_file", ConfigFiles()}, {"history", Histories()},
-      {"kv_record", KvRecordSeeds()}, {"log_record", LogRecords()},   {"membership", Memberships()},
-      {"peer_frame", PeerFrames()},   {"rest_target", RestTargets()}, {"snapshot", Snapshots()},
-      {"wal_file", WalFiles()}};
+      {"command", Commands()},        {"config_file", ConfigFiles()},
+      {"export_file", ExportFiles()}, {"fence", Fences()},
+      {"history", Histories()},       {"kv_record", KvRecordSeeds()},
+      {"log_record", LogRecords()},   {"membership", Memberships()},
+      {"peer_frame", PeerFrames()},   {"rest_target", RestTargets()},
+      {"snapshot", Snapshots()},      {"wal_file", WalFiles()}};
   for (const auto& [target, seeds] : corpus) {
     const fs::path directory = fs::path(argv[1]) / target;
     fs::create_directories(directory);

@@ -1,6 +1,7 @@
 // One of RocksDB's WAL files, and its MANIFEST, read before RocksDB does (src/wal/wal_file_scan.h,
-// manifest_check.h). The first byte chooses which, and whether the chunks' checksums are put right
-// first: no fuzzer guesses them.
+// manifest_file.h, manifest_check.h), and the WAL's records as raftkv-dump shows them. The first
+// byte chooses which, and whether the chunks' checksums are put right first: no fuzzer guesses
+// them.
 #include <filesystem>
 #include <fstream>
 
@@ -8,7 +9,9 @@
 
 #include "common/crc32c.h"
 #include "fuzz/fuzz.h"
+#include "tools/dump/wal_records.h"
 #include "wal/manifest_check.h"
+#include "wal/manifest_file.h"
 #include "wal/wal_file_scan.h"
 #include "wal/wal_format.h"
 
@@ -52,9 +55,18 @@ class ManifestDirectory {
   }
   ~ManifestDirectory() { std::filesystem::remove_all(path_); }
 
-  void Check(const std::string& manifest) const {
-    std::ofstream(path_ + "/MANIFEST-000012", std::ios::binary | std::ios::trunc) << manifest;
-    (void)wal::CheckManifest(path_);
+  void Check(const std::string& bytes) const {
+    std::ofstream(path_ + "/MANIFEST-000012", std::ios::binary | std::ios::trunc) << bytes;
+    const std::optional<wal::ManifestFile> manifest = wal::ReadManifest(path_);
+    Require(manifest && manifest->number == kFileNumber && manifest->bytes == bytes,
+            "a MANIFEST that is there was not read");
+    uint64_t read = 0;
+    const auto stop =
+        wal::WalkChunks(*manifest, [&](const wal::Chunk& chunk) { read += chunk.bytes; });
+    Require(read <= (stop ? stop->offset : bytes.size()), "chunks overlap");
+    Require(!stop || stop->offset < bytes.size(), "an offset beyond the file");
+    Require(stop || wal::CheckManifest(path_).ok(), "a whole MANIFEST was found damaged");
+    if (stop) (void)wal::CheckManifest(path_);
   }
 
  private:
@@ -72,6 +84,13 @@ FUZZ_TARGET(wal_file) {
     return directory.Check(bytes);
   }
   const MemoryFile file(bytes);
+  if ((choice & 4) != 0) {
+    store::WalFile wal_file;
+    wal_file.number = kFileNumber;
+    wal_file.path = file.path();
+    (void)tools::dump::ForEachWalRecord(wal_file, [](const tools::dump::WalRecord&) {});
+    return;
+  }
   const StatusOr<wal::WalFileScan> scan = wal::ScanWalFile(file.path(), kFileNumber);
   Require(scan.ok(), "a file that can be read was not");
   Require(scan->report.bytes == bytes.size(), "the scan did not see the whole file");

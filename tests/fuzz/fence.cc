@@ -1,0 +1,55 @@
+// The fence beside the database (src/wal/fence.h). The first byte chooses: the file as it is; or
+// its two records and its note, which are given their seals and places.
+#include "wal/fence.h"
+
+#include "common/sealed_record.h"
+#include "fuzz/fuzz.h"
+
+namespace raftkv::fuzz {
+namespace {
+
+constexpr size_t kPageBytes = 4096;
+constexpr size_t kRecordBodyBytes = 4 + 10 * 8;
+constexpr size_t kNoteBodyBytes = 3 * 8;
+// Numbers that only grow, and would take longer than the universe has to come to their end.
+constexpr size_t kSequenceTopByte = 4 + 2 * 8 + 7;
+constexpr size_t kRunTopByte = 4 + 3 * 8 + 7;
+
+std::string Page(std::string_view key, size_t body_bytes, std::string_view piece) {
+  std::string page(piece);
+  page.resize(body_bytes);
+  if (body_bytes == kRecordBodyBytes) page[kSequenceTopByte] = page[kRunTopByte] = 0;
+  Seal(key, &page);
+  page.resize(kPageBytes);
+  return page;
+}
+
+std::string Dress(const std::vector<std::string_view>& pieces) {
+  const auto piece = [&](size_t i) { return i < pieces.size() ? pieces[i] : std::string_view(); };
+  return Page("fence", kRecordBodyBytes, piece(0)) + Page("fence", kRecordBodyBytes, piece(1)) +
+         Page("fence note", kNoteBodyBytes, piece(2));
+}
+
+}  // namespace
+
+FUZZ_TARGET(fence) {
+  const bool dress = (TakeByte(&input) & 1) != 0;
+  const MemoryFile file(dress ? Dress(Pieces(input)) : std::string(input));
+  const auto open = [&] { return wal::Fence::Open(file.path(), ClusterId(1), NodeId(2), 1000); };
+  wal::FenceRecord found;
+  uint64_t run = 0;
+  {
+    const auto fence = open();
+    if (!fence.ok()) return;
+    found = (*fence)->found();
+    run = (*fence)->run();
+    Require(run > found.run, "a run has the number of one before it");
+  }
+  const auto again = open();
+  Require(again.ok(), "a fence that was read once can't be read again");
+  Require((*again)->found().run == run, "a run was not noted");
+  found.run = run;
+  Require((*again)->found() == found, "a promise changed when the node started");
+}
+
+}  // namespace raftkv::fuzz
