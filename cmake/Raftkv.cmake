@@ -11,6 +11,12 @@ target_compile_options(raftkv_options INTERFACE
   $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
 target_include_directories(raftkv_options INTERFACE ${CMAKE_SOURCE_DIR}/src)
 
+# Known bugs that can be switched on, for scripts/sim-mutations alone (src/common/mutation.h).
+option(RAFTKV_MUTATIONS "Build with known bugs to put back" OFF)
+if(RAFTKV_MUTATIONS)
+  add_compile_definitions(RAFTKV_MUTATIONS)
+endif()
+
 # Sanitizers, chosen by a preset. Everything in the process must be built with them.
 set(RAFTKV_SANITIZE "" CACHE STRING "Sanitizers, as in -fsanitize=")
 if(RAFTKV_SANITIZE)

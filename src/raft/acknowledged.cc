@@ -1,11 +1,13 @@
 #include "raft/acknowledged.h"
 
+#include "common/mutation.h"
+
 namespace raftkv::raft {
 
 // Between the bounds a log may be whole or not: nobody can tell by it, and most often a crash took
 // nothing away.
 Acknowledged::Acknowledged(const AckBounds& known, LogPosition last) {
-  if (IsBehind(last, known.at_least)) owed_ = known;
+  if (IsBehind(last, known.at_least) && !Mutated(Mutation::kLostVotes)) owed_ = known;
 }
 
 LogPosition Acknowledged::VoteFloor(LogPosition last) const {
@@ -13,6 +15,7 @@ LogPosition Acknowledged::VoteFloor(LogPosition last) const {
 }
 
 void Acknowledged::OnLeaderSays(Term term, LogPosition counted, LogPosition last) {
+  if (Mutated(Mutation::kLostVotes)) return;
   if (IsBehind(last, counted) && IsBehind(owed_.at_least, counted)) {
     owed_.at_least = counted;
     if (IsBehind(owed_.at_most, counted)) owed_.at_most = counted;

@@ -5,6 +5,7 @@
 
 #include "common/check.h"
 #include "common/membership_codec.h"
+#include "common/mutation.h"
 
 namespace raftkv::raft {
 
@@ -23,6 +24,7 @@ void ConfigHistory::OnAppended(const Entry& entry) {
 }
 
 void ConfigHistory::OnTruncated(Index from) {
+  if (Mutated(Mutation::kConfigNotUndone)) return;
   while (!entries_.empty() && entries_.back().index >= from) {
     entries_.pop_back();
     ++version_;

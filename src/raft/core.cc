@@ -5,6 +5,7 @@
 
 #include "common/check.h"
 #include "common/membership_codec.h"
+#include "common/mutation.h"
 
 namespace raftkv::raft {
 namespace {
@@ -255,7 +256,9 @@ void Core::SendAt(Term term, NodeId to, MessageBody body) {
 // are, and otherwise with the next write, after which they will be. An earlier write that covers
 // the promise may still be on its way; the next completes after it.
 void Core::Promise(NodeId to, MessageBody body, Index covers) {
-  if (HardStateIsDurable() && covers <= log_.durable()) {
+  const bool is_vote = std::holds_alternative<VoteResponse>(body);
+  if ((HardStateIsDurable() && covers <= log_.durable()) ||
+      Mutated(is_vote ? Mutation::kVoteBeforeSync : Mutation::kAckBeforeSync)) {
     Send(to, std::move(body));
     return;
   }
@@ -292,6 +295,7 @@ void Core::BecomeFollower(Term new_term, NodeId leader) {
     hard_state_ = {new_term, NodeId(), Index()};
     agreed_ = Index();
   }
+  if (Mutated(Mutation::kForgetVote)) hard_state_.vote = NodeId();
   role_ = Role::kFollower;
   leader_ = leader;
   ResetElectionTimer();

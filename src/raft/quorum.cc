@@ -4,6 +4,8 @@
 #include <set>
 #include <vector>
 
+#include "common/mutation.h"
+
 namespace raftkv::raft {
 namespace {
 
@@ -59,7 +61,12 @@ bool HasQuorum(const Membership& membership, const std::function<bool(NodeId)>& 
 uint64_t QuorumValue(const Membership& membership,
                      const std::function<uint64_t(NodeId)>& value_of) {
   if (membership.voters.empty()) return 0;
-  const uint64_t incoming = MajorityValue(membership.voters, value_of);
+  uint64_t incoming = MajorityValue(membership.voters, value_of);
+  if (Mutated(Mutation::kLearnerCounts)) {
+    Voters voters = membership.voters;
+    voters.insert(membership.learners.begin(), membership.learners.end());
+    incoming = MajorityValue(voters, value_of);
+  }
   if (membership.outgoing.empty()) return incoming;
   return std::min(incoming, MajorityValue(membership.outgoing, value_of));
 }

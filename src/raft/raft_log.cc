@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "common/check.h"
+#include "common/mutation.h"
 
 namespace raftkv::raft {
 namespace {
@@ -111,6 +112,7 @@ std::vector<Entry> RaftLog::Merge(std::span<Entry> entries) {
   std::vector<Entry> removed;
   size_t known = 0;
   while (known < entries.size() && Contains(entries[known].position())) ++known;
+  if (Mutated(Mutation::kTruncateDelayed)) known = 0;
   if (known == entries.size()) return removed;
   const Index from = entries[known].index;
   if (from <= last_) Truncate(from, &removed);
@@ -132,7 +134,9 @@ void RaftLog::Truncate(Index from, std::vector<Entry>* removed) {
 
   cached_to_ = std::min(cached_to_, last_);
   durable_ = std::min(durable_, last_);
-  for (Write& write : writes_) write.last = std::min(write.last, last_);
+  for (Write& write : writes_) {
+    if (!Mutated(Mutation::kStaleCompletion)) write.last = std::min(write.last, last_);
+  }
   if (from <= submitted_) {
     submitted_ = last_;
     truncate_from_ = from;  // lower than one that waits: that one was at most submitted_ + 1

@@ -1,6 +1,7 @@
 // Linearizable reads (thesis 6.4): how the core uses what read_index.h keeps.
 #include <algorithm>
 
+#include "common/mutation.h"
 #include "raft/core.h"
 #include "raft/quorum.h"
 
@@ -19,7 +20,8 @@ StatusOr<ReadToken> Core::ReadIndex() {
 
 // Until an entry of its own term is committed, a leader does not know what is (paper, section 8).
 bool Core::HasCommittedInTerm() const {
-  return role_ == Role::kLeader && log_.commit() >= term_start_;
+  return role_ == Role::kLeader &&
+         (log_.commit() >= term_start_ || Mutated(Mutation::kReadBeforeCommit));
 }
 
 bool Core::WantsReadRound() const { return leader_reads_.WantsRound() && HasCommittedInTerm(); }
@@ -34,7 +36,7 @@ void Core::StartReads() {
 
 void Core::ConfirmReads() {
   const uint64_t round = QuorumValue(membership(), [this](NodeId voter) {
-    if (voter == id()) return leader_reads_.round();
+    if (voter == id() || Mutated(Mutation::kReadWithoutRound)) return leader_reads_.round();
     const auto peer = peers_.find(voter);
     return peer == peers_.end() ? 0 : peer->second.read_round;
   });

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common/check.h"
+#include "common/mutation.h"
 #include "raft/core.h"
 #include "raft/quorum.h"
 
@@ -143,13 +144,15 @@ void Core::Handle(NodeId from, Term, HeartbeatResponse& response) {
 
 void Core::AdvanceCommit() {
   const Index stored(QuorumValue(membership(), [this](NodeId voter) {
+    if (voter == id() && Mutated(Mutation::kCountSelfBeforeSync)) return log_.last().value();
     if (voter == id()) return log_.durable().value();
     const auto peer = peers_.find(voter);
     return peer == peers_.end() ? 0 : peer->second.match().value();
   }));
   // Counting is for entries of the own term only: one of an earlier term may be on a majority and
   // still be overwritten (paper 5.4.2, figure 8).
-  if (stored <= log_.commit() || log_.TermAt(stored) != term()) return;
+  if (stored <= log_.commit()) return;
+  if (log_.TermAt(stored) != term() && !Mutated(Mutation::kCommitOldTerm)) return;
   // Entries of the own term are in memory until they are committed and applied.
   for (Index i = std::max(log_.commit() + 1, term_start_); i <= stored; ++i) {
     uncommitted_bytes_ -= EntryBytes(log_.At(i));
@@ -179,7 +182,8 @@ void Core::Handle(NodeId from, Term, AppendRequest& request) {
   RememberOverwritten(log_.Merge(entries));
   agreed_ = std::max(agreed_, response.match);
   acknowledged_.OnLogChange(log_.last_position());
-  CommitTo(std::min(request.commit, response.match));
+  CommitTo(
+      std::min(request.commit, Mutated(Mutation::kCommitUnmatched) ? log_.last() : response.match));
   Promise(from, response, response.match);
 }
 

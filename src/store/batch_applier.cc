@@ -6,6 +6,7 @@
 
 #include "common/check.h"
 #include "common/membership_codec.h"
+#include "common/mutation.h"
 #include "store/kv_errors.h"
 #include "store/mvcc.h"
 #include "store/session_answer.h"
@@ -213,7 +214,7 @@ void BatchApplier::Delete(const std::string& key) {
 rocksdb::WriteBatch* BatchApplier::Finish() {
   applied_.revision = writer_.begin_revision();
   sessions_->Flush(writer_.batch());
-  Put(AppliedKey(), EncodeAppliedRecord(applied_));
+  if (!Mutated(Mutation::kAppliedApart)) Put(AppliedKey(), EncodeAppliedRecord(applied_));
   return writer_.batch();
 }
 

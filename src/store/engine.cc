@@ -7,6 +7,7 @@
 #include <rocksdb/listener.h>
 #include <spdlog/spdlog.h>
 
+#include "common/mutation.h"
 #include "store/engine_files.h"
 #include "store/engine_options.h"
 #include "store/identity_codec.h"
@@ -26,16 +27,25 @@ class BackgroundErrorLog : public rocksdb::EventListener {
   }
 };
 
+rocksdb::Env* EnvOf(const EngineOptions& options) {
+  return options.env != nullptr ? options.env : rocksdb::Env::Default();
+}
+
 const char kDamagedAdvice[] =
     "restore it from a backup, or remove the node's data directory and let the node join anew";
 
+bool IsDirectory(const std::string& path, rocksdb::Env* env) {
+  bool is_directory = false;
+  return env->IsDirectory(path, &is_directory).ok() && is_directory;
+}
+
 // What RocksDB would answer itself, but only on the first try and less clearly.
-Status CheckLooksLikeDatabase(const std::string& path) {
-  std::error_code error;
-  if (!fs::is_directory(path, error)) {
+Status CheckLooksLikeDatabase(const std::string& path, rocksdb::Env* env) {
+  if (!IsDirectory(path, env)) {
     return Status(Code::kNotFound, "there is no database directory " + path);
   }
-  if (!fs::is_regular_file(path + "/CURRENT", error)) {
+  const std::string current = path + "/CURRENT";
+  if (!env->FileExists(current).ok() || IsDirectory(current, env)) {
     return Status(Code::kCorruption, "the database " + path +
                                          " has no CURRENT file, so its contents can't be found; " +
                                          kDamagedAdvice);
@@ -117,18 +127,18 @@ Status FromRocksDb(const rocksdb::Status& status, const std::string& what) {
 Status Engine::Bootstrap(const EngineOptions& options, const NodeIdentity& identity,
                          const std::vector<std::pair<std::string, std::string>>& raft_meta,
                          const std::vector<std::string>& kv_tables) {
-  std::error_code error;
-  if (fs::exists(options.path, error)) {
+  rocksdb::Env* const env = EnvOf(options);
+  if (env->FileExists(options.path).ok()) {
     return Status(Code::kAlreadyExists, options.path + " exists: it is opened, not made anew");
   }
   const fs::path parent = fs::path(options.path).parent_path();
-  if (!parent.empty() && !fs::is_directory(parent, error)) {
+  if (!parent.empty() && !IsDirectory(parent, env)) {
     return Status(Code::kIoError,
                   "there is no directory " + parent.string() + " to make the database in");
   }
   EngineOptions building = options;
   building.path = options.path + ".bootstrap";
-  RAFTKV_RETURN_IF_ERROR(RemoveTree(building.path));
+  RAFTKV_RETURN_IF_ERROR(RemoveTree(building.path, env));
 
   rocksdb::DBOptions db_options = DatabaseOptions(building);
   db_options.create_if_missing = true;
@@ -152,12 +162,12 @@ Status Engine::Bootstrap(const EngineOptions& options, const NodeIdentity& ident
   RAFTKV_RETURN_IF_ERROR(engine->Close());
   // RocksDB has synced what it must be able to read again; its other files are synced here, so that
   // the rename publishes a directory that is whole.
-  RAFTKV_RETURN_IF_ERROR(SyncTree(building.path));
-  return RenameNew(building.path, options.path);
+  RAFTKV_RETURN_IF_ERROR(SyncTree(building.path, env));
+  return RenameNew(building.path, options.path, env);
 }
 
 StatusOr<std::unique_ptr<Engine>> Engine::Open(const EngineOptions& options) {
-  RAFTKV_RETURN_IF_ERROR(CheckLooksLikeDatabase(options.path));
+  RAFTKV_RETURN_IF_ERROR(CheckLooksLikeDatabase(options.path, EnvOf(options)));
   const rocksdb::DBOptions db_options = DatabaseOptions(options);
   RAFTKV_ASSIGN_OR_RETURN(const std::vector<std::string> kv_families,
                           FindKvFamilies(options, db_options));
@@ -167,14 +177,14 @@ StatusOr<std::unique_ptr<Engine>> Engine::Open(const EngineOptions& options) {
   RAFTKV_ASSIGN_OR_RETURN(engine->identity_,
                           ReadIdentity(engine->db(), engine->raft_meta(), options.path));
   RAFTKV_RETURN_IF_ERROR(engine->DropUnusedKv());
-  if (options.wal_recovery == WalRecovery::kTornTail) {
+  if (options.wal_recovery == WalRecovery::kTornTail && !Mutated(Mutation::kTornTailKept)) {
     RAFTKV_RETURN_IF_ERROR(engine->RetireTornWal());
   }
   return engine;
 }
 
 StatusOr<std::unique_ptr<Engine>> Engine::OpenReadOnly(const EngineOptions& options) {
-  RAFTKV_RETURN_IF_ERROR(CheckLooksLikeDatabase(options.path));
+  RAFTKV_RETURN_IF_ERROR(CheckLooksLikeDatabase(options.path, EnvOf(options)));
   const Access access = options.secondary_path.empty() ? Access::kRead : Access::kReadWhileRunning;
   rocksdb::DBOptions db_options = DatabaseOptions(options);
   // The tables that the node deletes meanwhile can be read as long as they are open.
@@ -247,11 +257,12 @@ Status Engine::RetireTornWal() {
   std::unique_ptr<rocksdb::LogFile> current;
   RAFTKV_RETURN_IF_ERROR(
       FromRocksDb(db_->GetCurrentWalFile(&current), "asking for the current WAL file"));
-  RAFTKV_ASSIGN_OR_RETURN(const std::vector<WalFile> files, WalFiles(path_));
+  RAFTKV_ASSIGN_OR_RETURN(const std::vector<WalFile> files, WalFiles(path_, db_->GetEnv()));
   for (const WalFile& file : files) {
-    if (file.number < current->LogNumber()) RAFTKV_RETURN_IF_ERROR(EmptyFile(file.path));
+    if (file.number < current->LogNumber())
+      RAFTKV_RETURN_IF_ERROR(EmptyFile(file.path, db_->GetEnv()));
   }
-  return SyncDirectory(path_);
+  return SyncDirectory(path_, db_->GetEnv());
 }
 
 Engine::~Engine() {
@@ -299,14 +310,13 @@ uint64_t Engine::IntProperty(rocksdb::ColumnFamilyHandle* family, const std::str
 
 uint64_t Engine::DiskBytes() const {
   uint64_t bytes = 0;
-  std::error_code error;
-  for (fs::directory_iterator it(path_, error), end; !error && it != end; it.increment(error)) {
-    const std::string name = it->path().filename().string();
+  std::vector<std::string> names;
+  if (!db_->GetEnv()->GetChildren(path_, &names).ok()) return 0;
+  for (const std::string& name : names) {
     if (!name.ends_with(".sst") && WalNumber(name) == 0) continue;
     // Files come and go meanwhile; one that went counts nothing.
-    std::error_code gone;
-    const uint64_t size = it->file_size(gone);
-    if (!gone) bytes += size;
+    uint64_t size = 0;
+    if (db_->GetEnv()->GetFileSize(path_ + "/" + name, &size).ok()) bytes += size;
   }
   return bytes;
 }

@@ -7,6 +7,7 @@
 #include <rocksdb/options.h>
 
 #include "common/check.h"
+#include "common/mutation.h"
 #include "store/batch_applier.h"
 #include "store/kv_errors.h"
 #include "store/live_hash.h"
@@ -131,6 +132,7 @@ int64_t KvStore::revision() const { return Serve()->revision.load(); }
 int64_t KvStore::compact_revision() const { return Serve()->compact_revision.load(); }
 
 StatusOr<AppliedRecord> KvStore::DurableApplied() const {
+  if (Mutated(Mutation::kCutBeyondDurable)) return applied();
   const StatusOr<std::string> bytes = engine_->GetFlushedKv(AppliedKey());
   if (!bytes.ok()) {
     if (bytes.status().code() == Code::kNotFound) return AppliedRecord{};
@@ -146,6 +148,11 @@ void KvStore::Apply(std::span<const Entry> entries, std::vector<ApplyResult>* re
   BatchApplier applier(engine_, &*sessions_, &cluster_, current_);
   for (size_t i = 0; i < entries.size(); ++i) applier.Apply(entries[i], &(*results)[i]);
   Write(applier.Finish());
+  if (Mutated(Mutation::kAppliedApart) && entries.back().index.value() % 2 == 0) {
+    rocksdb::WriteBatch apart;
+    (void)apart.Put(engine_->kv().get(), AppliedKey(), EncodeAppliedRecord(applier.applied()));
+    Write(&apart);
+  }
   current_ = applier.applied();
   Publish(current_, applier.cluster_changed());
 }

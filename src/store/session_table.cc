@@ -7,6 +7,7 @@
 #include <rocksdb/options.h>
 
 #include "common/check.h"
+#include "common/mutation.h"
 #include "store/kv_errors.h"
 
 namespace raftkv::store {
@@ -53,6 +54,7 @@ void SessionTable::Store(const SessionRef& session, uint64_t now_ms, SessionReco
 }
 
 void SessionTable::Flush(rocksdb::WriteBatch* batch) {
+  if (Mutated(Mutation::kSessionsLocal)) changed_.clear();
   for (const auto& [client, record] : changed_) {
     const std::string key = SessionKey(client);
     CheckOk(record ? batch->Put(kv_.get(), key, EncodeSessionRecord(key, *record))

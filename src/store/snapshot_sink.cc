@@ -21,8 +21,12 @@ rocksdb::Slice Slice(std::string_view bytes) { return {bytes.data(), bytes.size(
 
 class SnapshotSink::Impl {
  public:
-  Impl(std::string directory, std::optional<uint64_t> id, Filter filter)
-      : directory_(std::move(directory)), filter_(std::move(filter)), check_(id) {}
+  Impl(std::string directory, std::optional<uint64_t> id, Filter filter, rocksdb::Env* env)
+      : directory_(std::move(directory)),
+        filter_(std::move(filter)),
+        env_(env),
+        table_options_(StagedTableOptions(env)),
+        check_(id) {}
 
   Status Add(std::string_view chunk) {
     if (!broken_.ok()) return broken_;
@@ -38,7 +42,7 @@ class SnapshotSink::Impl {
     RAFTKV_RETURN_IF_ERROR(broken_);
     RAFTKV_RETURN_IF_ERROR(check_.Finish());
     RAFTKV_RETURN_IF_ERROR(CloseTable());
-    RAFTKV_RETURN_IF_ERROR(SyncDirectory(directory_));
+    RAFTKV_RETURN_IF_ERROR(SyncDirectory(directory_, env_));
     return tables_;
   }
 
@@ -71,7 +75,8 @@ class SnapshotSink::Impl {
 
   const std::string directory_;
   const Filter filter_;
-  const rocksdb::Options table_options_ = StagedTableOptions();
+  rocksdb::Env* const env_;
+  const rocksdb::Options table_options_;
   SnapshotCheck check_;
   std::unique_ptr<rocksdb::SstFileWriter> table_;  // null: none is open
   std::vector<std::string> tables_;
@@ -79,8 +84,9 @@ class SnapshotSink::Impl {
   Status broken_;  // a write failed: nothing more can be taken
 };
 
-SnapshotSink::SnapshotSink(std::string directory, std::optional<uint64_t> id, Filter filter)
-    : impl_(std::make_unique<Impl>(std::move(directory), id, std::move(filter))) {}
+SnapshotSink::SnapshotSink(std::string directory, std::optional<uint64_t> id, Filter filter,
+                           rocksdb::Env* env)
+    : impl_(std::make_unique<Impl>(std::move(directory), id, std::move(filter), env)) {}
 SnapshotSink::~SnapshotSink() = default;
 
 Status SnapshotSink::Add(std::string_view chunk) { return impl_->Add(chunk); }

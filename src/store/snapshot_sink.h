@@ -10,6 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include <rocksdb/env.h>
+
 #include "common/status.h"
 #include "store/snapshot_format.h"
 
@@ -25,8 +27,9 @@ class SnapshotSink {
                                     std::optional<std::string>* replacement)>;
 
   // `directory` must exist and be empty. With `id` chunks of other snapshots are refused; without,
-  // the first chunk says which it is (a file).
-  SnapshotSink(std::string directory, std::optional<uint64_t> id, Filter filter = nullptr);
+  // the first chunk says which it is (a file). `env` is as in EngineOptions.
+  SnapshotSink(std::string directory, std::optional<uint64_t> id, Filter filter = nullptr,
+               rocksdb::Env* env = nullptr);
   ~SnapshotSink();
 
   // The chunk must be the one numbered next_chunk(). kInvalidArgument, with what is wrong, for one

@@ -1,19 +1,14 @@
 #include "wal/fence.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
 #include <filesystem>
 #include <optional>
 #include <utility>
 
 #include "common/coding.h"
 #include "common/sealed_record.h"
+#include "store/engine.h"
 #include "store/engine_files.h"
 
 namespace raftkv::wal {
@@ -22,22 +17,16 @@ namespace {
 constexpr uint32_t kVersion = 1;
 // Two records, written in turn, so that one is whole whenever the other is being written; and the
 // note, which may be torn at any time. A page each.
-constexpr off_t kSlotBytes = 4096;
-constexpr off_t kNoteOffset = 2 * kSlotBytes;
+constexpr uint64_t kSlotBytes = 4096;
+constexpr uint64_t kNoteOffset = 2 * kSlotBytes;
 constexpr std::string_view kRecordKey = "fence";
 constexpr std::string_view kNoteKey = "fence note";
 constexpr size_t kRecordBytes = 4 + 10 * 8 + kSealBytes;
 constexpr size_t kNoteBytes = 3 * 8 + kSealBytes;
 
-Status Failed(const std::string& what, const std::string& path) {
-  return {Code::kIoError, "can't " + what + " " + path + ": " + std::strerror(errno)};
-}
-
-Status WriteAt(int fd, const std::string& path, off_t offset, const std::string& bytes) {
-  const ssize_t written = pwrite(fd, bytes.data(), bytes.size(), offset);
-  if (written == static_cast<ssize_t>(bytes.size())) return Status::Ok();
-  if (written >= 0) errno = ENOSPC;
-  return Failed("write", path);
+Status Failed(const rocksdb::Status& status, const std::string& what, const std::string& path) {
+  if (status.ok()) return Status::Ok();
+  return {Code::kIoError, "can't " + what + " " + path + ": " + status.ToString()};
 }
 
 void AppendPosition(std::string* out, LogPosition position) {
@@ -85,37 +74,39 @@ std::optional<Slot> DecodeSlot(std::string_view bytes) {
 
 // The file as a node that has promised nothing has it; beside, then renamed, so that there is never
 // half of it.
-Status Make(const std::string& path, const std::string& first_record) {
+Status Make(const std::string& path, const std::string& first_record, rocksdb::Env* env) {
   const std::string beside = path + ".new";
-  const int fd = open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  if (fd < 0) return Failed("make", beside);
+  rocksdb::EnvOptions options;
+  options.use_mmap_writes = false;
+  std::unique_ptr<rocksdb::WritableFile> file;
+  RAFTKV_RETURN_IF_ERROR(Failed(env->NewWritableFile(beside, &file, options), "make", beside));
   std::string bytes = first_record;
   bytes.resize(kNoteOffset + kSlotBytes);
-  Status status = WriteAt(fd, beside, 0, bytes);
-  if (status.ok() && fsync(fd) != 0) status = Failed("sync", beside);
-  close(fd);
-  RAFTKV_RETURN_IF_ERROR(status);
-  if (std::rename(beside.c_str(), path.c_str()) != 0) return Failed("rename", beside);
-  return store::SyncDirectory(std::filesystem::path(path).parent_path());
+  RAFTKV_RETURN_IF_ERROR(Failed(file->Append(bytes), "write", beside));
+  RAFTKV_RETURN_IF_ERROR(Failed(file->Fsync(), "sync", beside));
+  RAFTKV_RETURN_IF_ERROR(Failed(file->Close(), "close", beside));
+  RAFTKV_RETURN_IF_ERROR(Failed(env->RenameFile(beside, path), "rename", beside));
+  return store::SyncDirectory(std::filesystem::path(path).parent_path(), env);
 }
 
 }  // namespace
 
-Fence::Fence(std::string path, int fd, ClusterId cluster, NodeId node)
-    : path_(std::move(path)), fd_(fd), cluster_(cluster), node_(node) {}
+Fence::Fence(std::string path, std::unique_ptr<rocksdb::RandomRWFile> file, ClusterId cluster,
+             NodeId node)
+    : path_(std::move(path)), file_(std::move(file)), cluster_(cluster), node_(node) {}
 
-Fence::~Fence() {
-  if (fd_ >= 0) close(fd_);
-}
+Fence::~Fence() = default;
 
 StatusOr<std::unique_ptr<Fence>> Fence::Open(const std::string& path, ClusterId cluster,
-                                             NodeId node, uint64_t now_us) {
-  if (access(path.c_str(), F_OK) != 0 && errno == ENOENT) {
-    RAFTKV_RETURN_IF_ERROR(Make(path, Fence("", -1, cluster, node).Encode({})));
+                                             NodeId node, uint64_t now_us, rocksdb::Env* env) {
+  if (env == nullptr) env = rocksdb::Env::Default();
+  if (env->FileExists(path).IsNotFound()) {
+    RAFTKV_RETURN_IF_ERROR(Make(path, Fence("", nullptr, cluster, node).Encode({}), env));
   }
-  const int fd = open(path.c_str(), O_RDWR | O_CLOEXEC);
-  if (fd < 0) return Failed("open", path);
-  std::unique_ptr<Fence> fence(new Fence(path, fd, cluster, node));
+  std::unique_ptr<rocksdb::RandomRWFile> file;
+  RAFTKV_RETURN_IF_ERROR(
+      Failed(env->NewRandomRWFile(path, &file, rocksdb::EnvOptions()), "open", path));
+  std::unique_ptr<Fence> fence(new Fence(path, std::move(file), cluster, node));
   RAFTKV_RETURN_IF_ERROR(fence->Load());
   FenceRecord record = fence->found_;
   record.run = std::max(record.run + 1, now_us);
@@ -123,12 +114,17 @@ StatusOr<std::unique_ptr<Fence>> Fence::Open(const std::string& path, ClusterId 
   return fence;
 }
 
+Status Fence::WriteAt(uint64_t offset, const std::string& bytes) {
+  return Failed(file_->Write(offset, bytes), "write", path_);
+}
+
 Status Fence::Load() {
   std::string bytes(kNoteOffset + kSlotBytes, '\0');
-  const ssize_t count = pread(fd_, bytes.data(), bytes.size(), 0);
-  if (count < 0) return Failed("read", path_);
+  rocksdb::Slice read;
+  RAFTKV_RETURN_IF_ERROR(Failed(file_->Read(0, bytes.size(), &read, bytes.data()), "read", path_));
+  if (read.data() != bytes.data()) bytes.replace(0, read.size(), read.data(), read.size());
   std::optional<Slot> newest;
-  for (const off_t offset : {off_t{0}, kSlotBytes}) {
+  for (const uint64_t offset : {uint64_t{0}, kSlotBytes}) {
     const std::optional<Slot> slot =
         DecodeSlot(std::string_view(bytes).substr(offset, kRecordBytes));
     if (slot && (!newest || slot->sequence > newest->sequence)) newest = slot;
@@ -178,9 +174,8 @@ std::string Fence::Encode(const FenceRecord& record) const {
 
 Status Fence::WriteRecord(const FenceRecord& record) {
   ++sequence_;
-  const off_t offset = sequence_ % 2 == 0 ? 0 : kSlotBytes;
-  RAFTKV_RETURN_IF_ERROR(WriteAt(fd_, path_, offset, Encode(record)));
-  if (fdatasync(fd_) != 0) return Failed("sync", path_);
+  RAFTKV_RETURN_IF_ERROR(WriteAt(sequence_ % 2 == 0 ? 0 : kSlotBytes, Encode(record)));
+  RAFTKV_RETURN_IF_ERROR(Failed(file_->Sync(), "sync", path_));
   ++syncs_;
   record_ = record;
   return Status::Ok();
@@ -215,7 +210,7 @@ Status Fence::Note(LogPosition last) {
   AppendLittleEndian64(&bytes, sequence_);
   AppendPosition(&bytes, last);
   Seal(kNoteKey, &bytes);
-  RAFTKV_RETURN_IF_ERROR(WriteAt(fd_, path_, kNoteOffset, bytes));
+  RAFTKV_RETURN_IF_ERROR(WriteAt(kNoteOffset, bytes));
   noted_ = last;
   return Status::Ok();
 }

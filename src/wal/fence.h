@@ -14,6 +14,8 @@
 #include <memory>
 #include <string>
 
+#include <rocksdb/env.h>
+
 #include "common/status.h"
 #include "common/types.h"
 #include "raft/acknowledged.h"
@@ -40,9 +42,10 @@ class Fence {
   // durably begins a new run, whose number is higher than any before it; `now_us`, microseconds
   // since the epoch, makes that so even if an older copy was put back. kCorruption when no record
   // is intact, kFailedPrecondition when it is another node's or of a newer format; either says what
-  // to do.
+  // to do. `env`: as in store::EngineOptions.
   static StatusOr<std::unique_ptr<Fence>> Open(const std::string& path, ClusterId cluster,
-                                               NodeId node, uint64_t now_us);
+                                               NodeId node, uint64_t now_us,
+                                               rocksdb::Env* env = nullptr);
   ~Fence();
   Fence(const Fence&) = delete;
   Fence& operator=(const Fence&) = delete;
@@ -61,13 +64,15 @@ class Fence {
   uint64_t syncs() const { return syncs_; }
 
  private:
-  Fence(std::string path, int fd, ClusterId cluster, NodeId node);
+  Fence(std::string path, std::unique_ptr<rocksdb::RandomRWFile> file, ClusterId cluster,
+        NodeId node);
   Status Load();
+  Status WriteAt(uint64_t offset, const std::string& bytes);
   Status WriteRecord(const FenceRecord& record);
   std::string Encode(const FenceRecord& record) const;
 
   const std::string path_;
-  const int fd_;
+  const std::unique_ptr<rocksdb::RandomRWFile> file_;
   const ClusterId cluster_;
   const NodeId node_;
   FenceRecord found_;

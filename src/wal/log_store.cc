@@ -8,6 +8,7 @@
 #include <rocksdb/db.h>
 
 #include "common/membership_codec.h"
+#include "common/mutation.h"
 #include "wal/entry_codec.h"
 #include "wal/keys.h"
 
@@ -254,6 +255,7 @@ Status LogStore::RestoreHardState(const HardState& hard_state) {
 Status LogStore::Truncate(Index from, rocksdb::WriteBatch* batch) {
   RAFTKV_CHECK(from >= first_, "truncation reaches below the start of the log");
   for (Index index = from; index <= last_; ++index) {
+    if (Mutated(Mutation::kStaleTail)) break;
     RAFTKV_RETURN_IF_ERROR(
         store::FromRocksDb(batch->Delete(engine_->raft_log(), LogKey(index)),
                            "adding the removal of " + Name(index) + " to a batch"));
@@ -272,6 +274,11 @@ Status LogStore::Install(const raft::AppendTask& task, rocksdb::WriteBatch* batc
   RAFTKV_RETURN_IF_ERROR(Truncate(snapshot.last.index + 1, batch));
   last_ = snapshot.last.index;
   const auto [key, record] = store::Engine::KvFamilyRecord(snapshot.id);
+  if (Mutated(Mutation::kInstallInTwo)) {
+    rocksdb::WriteOptions write;
+    write.sync = true;
+    (void)engine_->db()->Put(write, engine_->raft_meta(), key, record);
+  }
   RAFTKV_RETURN_IF_ERROR(store::FromRocksDb(batch->Put(engine_->raft_meta(), key, record),
                                             "adding the applied state's place to a batch"));
   return MoveStart(snapshot.last, snapshot.membership, batch);

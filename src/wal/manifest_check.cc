@@ -57,8 +57,8 @@ Status Damaged(const std::string& path, uint64_t offset, const std::string& why)
 
 }  // namespace
 
-Status CheckManifest(const std::string& db_path) {
-  const std::optional<ManifestFile> manifest = ReadManifest(db_path);
+Status CheckManifest(const std::string& db_path, rocksdb::Env* env) {
+  const std::optional<ManifestFile> manifest = ReadManifest(db_path, env);
   if (!manifest) return Status::Ok();
   const std::string& path = manifest->path;
   const std::string_view bytes = manifest->bytes;

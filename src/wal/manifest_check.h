@@ -10,6 +10,8 @@
 
 #include <string>
 
+#include <rocksdb/env.h>
+
 #include "common/status.h"
 
 namespace raftkv::wal {
@@ -18,6 +20,6 @@ namespace raftkv::wal {
 // follows damage, or when the last chunk is all there and only its header is wrong; a last chunk of
 // which the end is really missing is what a crash leaves. OK when CURRENT or the file it names
 // can't be read: the engine refuses that itself.
-Status CheckManifest(const std::string& db_path);
+Status CheckManifest(const std::string& db_path, rocksdb::Env* env = nullptr);
 
 }  // namespace raftkv::wal

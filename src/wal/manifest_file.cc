@@ -1,33 +1,30 @@
 #include "wal/manifest_file.h"
 
 #include <charconv>
-#include <fstream>
-#include <iterator>
 
 namespace raftkv::wal {
 namespace {
 
 constexpr std::string_view kPrefix = "MANIFEST-";
 
-std::optional<std::string> ReadWhole(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) return std::nullopt;
-  std::string bytes{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-  if (in.bad()) return std::nullopt;
+std::optional<std::string> ReadWhole(const std::string& path, rocksdb::Env* env) {
+  std::string bytes;
+  if (!rocksdb::ReadFileToString(env, path, &bytes).ok()) return std::nullopt;
   return bytes;
 }
 
 }  // namespace
 
-std::optional<ManifestFile> ReadManifest(const std::string& db_path) {
-  const std::optional<std::string> current = ReadWhole(db_path + "/CURRENT");
+std::optional<ManifestFile> ReadManifest(const std::string& db_path, rocksdb::Env* env) {
+  if (env == nullptr) env = rocksdb::Env::Default();
+  const std::optional<std::string> current = ReadWhole(db_path + "/CURRENT", env);
   if (!current || !current->starts_with(kPrefix) || !current->ends_with('\n')) return std::nullopt;
   ManifestFile manifest;
   manifest.name = current->substr(0, current->size() - 1);
   manifest.path = db_path + "/" + manifest.name;
   std::from_chars(manifest.name.data() + kPrefix.size(),
                   manifest.name.data() + manifest.name.size(), manifest.number);
-  std::optional<std::string> bytes = ReadWhole(manifest.path);
+  std::optional<std::string> bytes = ReadWhole(manifest.path, env);
   if (!bytes) return std::nullopt;
   manifest.bytes = *std::move(bytes);
   return manifest;

@@ -7,6 +7,8 @@
 #include <string>
 #include <string_view>
 
+#include <rocksdb/env.h>
+
 #include "wal/wal_format.h"
 
 namespace raftkv::wal {
@@ -19,7 +21,7 @@ struct ManifestFile {
 };
 
 // The one that CURRENT names; nothing when CURRENT or that file can't be read.
-std::optional<ManifestFile> ReadManifest(const std::string& db_path);
+std::optional<ManifestFile> ReadManifest(const std::string& db_path, rocksdb::Env* env = nullptr);
 
 // Where reading ended.
 struct ManifestStop {

@@ -1,16 +1,13 @@
 #include "wal/wal_file_scan.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <filesystem>
+#include <memory>
 #include <string_view>
 #include <vector>
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include "common/coding.h"
+#include "store/engine.h"
 #include "wal/wal_format.h"
 
 namespace raftkv::wal {
@@ -172,31 +169,16 @@ class Walker {
   std::string record_;  // the one being read
 };
 
-// Fills `buffer` unless the file ends first; the bytes read, or -1.
-ssize_t ReadFully(int fd, std::vector<char>* buffer, uint64_t offset) {
-  size_t got = 0;
-  while (got < buffer->size()) {
-    const ssize_t n =
-        pread(fd, buffer->data() + got, buffer->size() - got, static_cast<off_t>(offset + got));
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return -1;
-    if (n == 0) break;
-    got += static_cast<size_t>(n);
-  }
-  return static_cast<ssize_t>(got);
-}
-
-Status ReadFile(int fd, const std::string& path, uint64_t file_number, const WalRecordFn& on_record,
-                WalFileScan* scan) {
-  posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+Status ReadFile(rocksdb::SequentialFile* file, const std::string& path, uint64_t file_number,
+                const WalRecordFn& on_record, WalFileScan* scan) {
   Walker walker(file_number, on_record, scan);
   std::vector<char> buffer(kReadBytes);
   for (;;) {
-    const ssize_t got = ReadFully(fd, &buffer, scan->report.bytes);
-    if (got < 0) {
-      return Status(Code::kIoError, "cannot read the WAL file " + path + ": " + strerror(errno));
-    }
-    const std::string_view bytes(buffer.data(), static_cast<size_t>(got));
+    // As much as was asked for, unless the file ends.
+    rocksdb::Slice got;
+    RAFTKV_RETURN_IF_ERROR(store::FromRocksDb(file->Read(buffer.size(), &got, buffer.data()),
+                                              "cannot read the WAL file " + path));
+    const std::string_view bytes(got.data(), got.size());
     for (size_t at = 0; at < bytes.size(); at += kWalBlockBytes) {
       walker.TakeBlock(bytes.substr(at, kWalBlockBytes), scan->report.bytes + at);
     }
@@ -210,16 +192,15 @@ Status ReadFile(int fd, const std::string& path, uint64_t file_number, const Wal
 }  // namespace
 
 StatusOr<WalFileScan> ScanWalFile(const std::string& path, uint64_t file_number,
-                                  const WalRecordFn& on_record) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) {
-    return Status(Code::kIoError, "cannot open the WAL file " + path + ": " + strerror(errno));
-  }
+                                  const WalRecordFn& on_record, rocksdb::Env* env) {
+  if (env == nullptr) env = rocksdb::Env::Default();
+  std::unique_ptr<rocksdb::SequentialFile> file;
+  RAFTKV_RETURN_IF_ERROR(
+      store::FromRocksDb(env->NewSequentialFile(path, &file, rocksdb::EnvOptions()),
+                         "cannot open the WAL file " + path));
   WalFileScan scan;
   scan.report.name = std::filesystem::path(path).filename().string();
-  const Status status = ReadFile(fd, path, file_number, on_record, &scan);
-  close(fd);
-  if (!status.ok()) return status;
+  RAFTKV_RETURN_IF_ERROR(ReadFile(file.get(), path, file_number, on_record, &scan));
   return scan;
 }
 

@@ -7,6 +7,8 @@
 #include <string>
 #include <string_view>
 
+#include <rocksdb/env.h>
+
 #include "common/status.h"
 #include "wal/wal_scanner.h"
 
@@ -30,6 +32,7 @@ using WalRecordFn = std::function<void(uint64_t offset, std::string_view payload
 // Reads the file once; memory is bounded, with `on_record` by the largest record. kIoError when it
 // can't be read.
 StatusOr<WalFileScan> ScanWalFile(const std::string& path, uint64_t file_number,
-                                  const WalRecordFn& on_record = nullptr);
+                                  const WalRecordFn& on_record = nullptr,
+                                  rocksdb::Env* env = nullptr);
 
 }  // namespace raftkv::wal

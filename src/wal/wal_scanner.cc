@@ -1,6 +1,5 @@
 #include "wal/wal_scanner.h"
 
-#include <filesystem>
 #include <utility>
 
 #include "store/engine_files.h"
@@ -53,16 +52,17 @@ StatusOr<WalScan> JudgeDamage(const std::string& db_path, const std::vector<WalF
 
 }  // namespace
 
-StatusOr<WalScan> ScanWalFiles(const std::string& db_path) {
-  std::error_code error;
-  if (!std::filesystem::is_directory(db_path, error)) {
+StatusOr<WalScan> ScanWalFiles(const std::string& db_path, rocksdb::Env* env) {
+  if (env == nullptr) env = rocksdb::Env::Default();
+  bool is_directory = false;
+  if (!env->IsDirectory(db_path, &is_directory).ok() || !is_directory) {
     return Status(Code::kNotFound, "there is no database directory " + db_path);
   }
-  RAFTKV_ASSIGN_OR_RETURN(const std::vector<store::WalFile> files, store::WalFiles(db_path));
+  RAFTKV_ASSIGN_OR_RETURN(const std::vector<store::WalFile> files, store::WalFiles(db_path, env));
   std::vector<WalFileScan> scans;
   WalScan result;
   for (const store::WalFile& file : files) {
-    RAFTKV_ASSIGN_OR_RETURN(WalFileScan scan, ScanWalFile(file.path, file.number));
+    RAFTKV_ASSIGN_OR_RETURN(WalFileScan scan, ScanWalFile(file.path, file.number, nullptr, env));
     result.files.push_back(scan.report);
     scans.push_back(std::move(scan));
   }

@@ -45,7 +45,8 @@ struct WalScan {
 
 // Scans every WAL file in `db_path`. kCorruption, with the file, the offset and what to do, when
 // there is anything intact behind damage, or damage in a file that a written one follows. kIoError
-// when a file can't be read, kNotFound when there is no such directory.
-StatusOr<WalScan> ScanWalFiles(const std::string& db_path);
+// when a file can't be read, kNotFound when there is no such directory. `env` is as in
+// EngineOptions.
+StatusOr<WalScan> ScanWalFiles(const std::string& db_path, rocksdb::Env* env = nullptr);
 
 }  // namespace raftkv::wal
