@@ -1,6 +1,6 @@
 # The commands people type. What they do is in scripts/; CMake builds (CMakePresets.json).
 .DEFAULT_GOAL := help
-.PHONY: run test build asan tsan fuzz soak bench format tidy clean help
+.PHONY: run test build asan tsan fuzz soak sim bench format tidy clean help
 SHELL := /bin/bash
 
 run: ## Install what is missing, build, and run three nodes on this machine (Ctrl-C stops them)
@@ -31,6 +31,11 @@ fuzz: ## Install clang, and fuzz every decoder for a minute: make fuzz [SECONDS=
 
 soak: build ## Run the long tests (minutes, gigabytes): docs/operations.md, "Long tests"
 	@scripts/soak
+
+sim: ## Simulate clusters on all processors for HOURS hours (default 1)
+	@scripts/install-deps
+	@scripts/build release raftkv-sim
+	@build/release/bin/raftkv-sim --hours $(or $(HOURS),1) --jobs 0 --shrink
 
 bench: ## Install etcd's server (not started) to measure against, and build
 	@scripts/install-deps --bench

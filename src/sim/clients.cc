@@ -1,0 +1,164 @@
+// Clients in a closed loop: each does one thing at a time, on any node, and remembers what it was
+// told.
+#include <algorithm>
+#include <utility>
+
+#include "sim/host.h"
+#include "store/command.h"
+#include "store/kv_errors.h"
+
+namespace raftkv::sim {
+namespace {
+
+constexpr uint64_t kMillisecond = 1000;
+constexpr uint64_t kTimeoutUs = 3'000'000;
+constexpr uint64_t kTriesMax = 6;
+
+}  // namespace
+
+void Cluster::StartClients() {
+  for (size_t i = 0; i < plan_.clients; ++i) {
+    clients_.push_back(std::make_unique<Client>());
+    Client* const client = clients_.back().get();
+    client->number = i;
+    client->with_session = rng_.Percent(60);
+    At(rng_.Below(100 * kMillisecond), [this, client] { NextOperation(client); });
+  }
+}
+
+void Cluster::NextOperation(Client* client) {
+  if (clients_stop_ || client->busy) return;
+  client->busy = true;
+  client->tries = 0;
+  client->proposals = 0;
+  client->floor = answered_revision_;
+  client->key = "k" + std::to_string(rng_.Below(plan_.keys));
+  const uint64_t dice = rng_.Below(100);
+  client->kind = dice < 50   ? Client::Kind::kPut
+                 : dice < 60 ? Client::Kind::kDelete
+                             : Client::Kind::kGet;
+  client->value = "v" + std::to_string(++last_value_) + "-";
+  client->value.resize(std::max<size_t>(client->value.size(), plan_.value_bytes), 'x');
+  if (client->with_session && client->kind != Client::Kind::kGet) ++client->sequence;
+  SendOperation(client);
+}
+
+// One try.
+void Cluster::SendOperation(Client* client) {
+  if (client->tries++ >= kTriesMax) {
+    EndOperation(client);
+    return;
+  }
+  Host* const leader = Leader();
+  if (client->target.none() || rng_.Percent(20)) {
+    client->target = NodeId(1 + rng_.Below(hosts_.size()));
+  }
+  if (leader != nullptr && client->kind != Client::Kind::kGet && rng_.Percent(80)) {
+    client->target = leader->node.id();
+  }
+  const uint64_t request = ++last_request_;
+  client->request = request;
+  requests_[request] = client;
+  Host* const host = HostOf(client->target);
+  On(host, Latency(), [this, host, client, request] {
+    if (client->request == request) TakeOperation(host, client, request);
+  });
+  At(kTimeoutUs, [this, client, request] {
+    if (!client->busy || client->request != request) return;
+    requests_.erase(request);
+    client->target = NodeId();
+    // Without a session a second try could apply it twice: whoever asks must live with not knowing.
+    if (client->with_session || client->kind == Client::Kind::kGet || client->proposals == 0) {
+      SendOperation(client);
+    } else {
+      EndOperation(client);
+    }
+  });
+}
+
+// At the node.
+void Cluster::TakeOperation(Host* host, Client* client, uint64_t request) {
+  Status status;
+  if (client->kind == Client::Kind::kGet) {
+    status = host->node.ReadKey(request, client->key);
+  } else {
+    store::SessionRef session;
+    if (client->with_session) {
+      session.client = "c" + std::to_string(client->number) + "." + std::to_string(client->session);
+      session.sequence = client->sequence;
+    }
+    store::CommandType type = store::CommandType::kPut;
+    std::string body;
+    if (client->kind == Client::Kind::kPut) {
+      etcdserverpb::PutRequest put;
+      put.set_key(client->key);
+      put.set_value(client->value);
+      body = put.SerializeAsString();
+    } else {
+      etcdserverpb::DeleteRangeRequest remove;
+      remove.set_key(client->key);
+      body = remove.SerializeAsString();
+      type = store::CommandType::kDeleteRange;
+    }
+    status = host->node.Write(request, store::EncodeCommand(type, request, session, body),
+                              host->node.clock().micros / 1000);
+    if (status.ok()) ++client->proposals;
+  }
+  if (status.ok()) return;
+  // Refused: nothing of it is in a log.
+  requests_.erase(request);
+  client->target = NodeId();
+  At(Latency() + 50 * kMillisecond, [this, client, request] {
+    if (client->busy && client->request == request) SendOperation(client);
+  });
+}
+
+void Cluster::TakeAnswer(Client* client, const Answer& answer) {
+  if (!client->busy || client->request != answer.request) return;
+  const bool is_read = client->kind == Client::Kind::kGet;
+  const std::string who = "client " + std::to_string(client->number);
+  if (!answer.status.ok()) {
+    Trace(who + " hears " + answer.status.ToString());
+    const Code code = answer.status.code();
+    const bool once = client->proposals == 1 && !client->with_session;
+    if (code == Code::kDropped && once && client->kind == Client::Kind::kPut) {
+      checker_.NeverApplied(client->value);
+    }
+    if (client->with_session && answer.status == store::ErrSessionUnknown()) {
+      ++client->session;
+      client->sequence = 0;
+    }
+    if (is_read || (client->with_session && code == Code::kOutcomeUnknown)) {
+      SendOperation(client);
+    } else {
+      EndOperation(client);
+    }
+    return;
+  }
+  Finished operation;
+  operation.is_read = is_read;
+  operation.key = client->key;
+  operation.floor = client->floor;
+  operation.revision = answer.revision;
+  operation.node = client->target.value();
+  if (is_read) operation.value = answer.value;
+  if (client->kind == Client::Kind::kPut) operation.value = client->value;
+  if (trace_) {
+    Trace(who + (is_read ? " reads " : " wrote ") + client->key + " at revision " +
+          std::to_string(answer.revision) + ": " +
+          (operation.value ? operation.value->substr(0, 20) : "nothing"));
+  }
+  checker_.OnFinished(operation);
+  answered_revision_ = std::max(answered_revision_, answer.revision);
+  EndOperation(client);
+}
+
+void Cluster::EndOperation(Client* client) {
+  requests_.erase(client->request);
+  client->busy = false;
+  const uint64_t think =
+      rng_.Percent(10) ? rng_.Below(2000 * kMillisecond) : rng_.Below(50 * kMillisecond);
+  At(think, [this, client] { NextOperation(client); });
+}
+
+}  // namespace raftkv::sim

@@ -1,0 +1,148 @@
+// One run: nodes, network, clients and faults, on simulated time.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <queue>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "sim/checker.h"
+#include "sim/node.h"
+#include "sim/plan.h"
+
+namespace raftkv::sim {
+
+// The cluster did not get going again once the faults had stopped.
+class Stuck : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+// A node ended, or refused to start, though nothing was wrong with its disk.
+class Crashed : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+struct RunSummary {
+  uint64_t hash = 0;  // of every disk operation and every message, in order
+  uint64_t steps = 0;
+  uint64_t micros = 0;  // simulated
+  uint64_t restarts = 0;
+  uint64_t refused = 0;  // starts refused after a harsh power loss
+  uint64_t disk_operations = 0;
+  uint64_t messages = 0;
+  uint64_t committed = 0;
+  uint64_t acknowledged = 0;  // reads and writes, each checked
+  uint64_t leaders = 0;
+  uint64_t snapshots = 0;
+  uint64_t configs = 0;
+  uint64_t hashes_compared = 0;
+  std::array<uint64_t, kFaultKinds> faults{};  // that happened
+
+  void Add(const RunSummary& other);
+};
+std::string ToString(const RunSummary& summary);
+
+class Cluster {
+ public:
+  // With `trace` every event is printed to stdout.
+  Cluster(const Plan& plan, bool trace);
+  ~Cluster();
+
+  // Throws Violation, Stuck or Crashed.
+  RunSummary Run();
+  RunSummary summary() const;
+
+ private:
+  struct Host;  // a node and what surrounds it
+  struct Client;
+  struct Event {
+    uint64_t time = 0;
+    uint64_t number = 0;
+    std::function<void()> run;
+    bool operator>(const Event& other) const {
+      return std::pair(time, number) > std::pair(other.time, other.number);
+    }
+  };
+
+  // cluster.cc: time and nodes.
+  void At(uint64_t delay_us, std::function<void()> run);
+  // On a node, unless it has crashed by then; waits while it is paused.
+  void On(Host* host, uint64_t delay_us, std::function<void()> run);
+  void StepOnce();
+  void Do(Host* host, const std::function<void()>& run);
+  void Collect(Host* host);
+  void ScheduleWork(Host* host);
+  void Start(Host* host);
+  void Crash(Host* host, CrashKind kind, uint64_t down_us);
+  void Ended(Host* host, const std::string& why);
+  void ScheduleTick(Host* host);
+  void Maintain(Host* host);
+  Host* HostOf(NodeId id);
+  Host* Leader();
+  bool IsMember(const Host& host) const;
+  void Trace(const std::string& event) const;
+
+  // network.cc
+  void Send(raft::Message message);
+  void Deliver(raft::Message message);
+  uint64_t Latency();
+  bool Reaches(NodeId from, NodeId to) const { return !cut_.contains({from, to}); }
+  void SendSnapshot(Host* from, NodeId to);
+
+  // faults.cc
+  void ScheduleFaults();
+  void Repeat(Fault fault, const std::function<void(Rng*)>& run);
+  void Happened(Fault fault) { ++summary_.faults[static_cast<size_t>(fault)]; }
+  Host* AnyUp(Rng* rng);
+  bool PutAtRisk(Host* host);
+  void LoseTail(Rng* rng);
+  void Rot(Rng* rng);
+  void FailDisk(Fault fault, Rng* rng);
+  void Partition(Rng* rng);
+  void ChangeMembership(Rng* rng);
+  Rng& RngOf(Fault fault) { return fault_rngs_[static_cast<size_t>(fault)]; }
+
+  // clients.cc
+  void StartClients();
+  void NextOperation(Client* client);
+  void SendOperation(Client* client);
+  void TakeOperation(Host* host, Client* client, uint64_t request);
+  void TakeAnswer(Client* client, const Answer& answer);
+  void EndOperation(Client* client);
+
+  // quiet.cc: after the faults.
+  void Heal();
+  void Converge();
+  bool HasConverged();
+  void CheckQuiet();
+
+  const Plan plan_;
+  const bool trace_;
+  Rng rng_;
+  std::vector<Rng> fault_rngs_;
+  Checker checker_;
+  std::vector<std::unique_ptr<Host>> hosts_;
+  std::vector<std::unique_ptr<Client>> clients_;
+  std::priority_queue<Event, std::vector<Event>, std::greater<>> events_;
+  uint64_t now_ = 0;
+  uint64_t last_event_ = 0;
+  bool calm_ = false;  // the faults have stopped
+  bool clients_stop_ = false;
+  Membership first_members_;
+  std::set<std::pair<NodeId, NodeId>> cut_;
+  std::map<uint64_t, Client*> requests_;
+  uint64_t last_request_ = 0;
+  uint64_t last_value_ = 0;
+  uint64_t last_snapshot_ = 0;
+  int64_t answered_revision_ = 0;  // the highest that a client has seen
+  RunSummary summary_;
+};
+
+}  // namespace raftkv::sim

@@ -1,0 +1,234 @@
+// The faults of a run, each from a generator of its own.
+#include <algorithm>
+#include <utility>
+
+#include "sim/host.h"
+
+namespace raftkv::sim {
+namespace {
+
+constexpr uint64_t kMillisecond = 1000;
+constexpr uint64_t kSecond = 1000 * kMillisecond;
+
+}  // namespace
+
+void Cluster::Repeat(Fault fault, const std::function<void(Rng*)>& run) {
+  const uint64_t every = plan_.of(fault);
+  if (every == 0) return;
+  At(every / 2 + RngOf(fault).Below(every), [this, fault, run] {
+    if (calm_) return;
+    run(&RngOf(fault));
+    Repeat(fault, run);
+  });
+}
+
+Cluster::Host* Cluster::AnyUp(Rng* rng) {
+  Host* const host = hosts_[rng->Below(hosts_.size())].get();
+  return host->node.up() ? host : nullptr;
+}
+
+void Cluster::ScheduleFaults() {
+  const auto crash = [this](Fault fault, CrashKind kind) {
+    Repeat(fault, [this, fault, kind](Rng* rng) {
+      const bool all = rng->Percent(10);
+      const uint64_t down = rng->Percent(30) ? rng->Below(20 * kSecond) : rng->Below(kSecond);
+      Host* const one = AnyUp(rng);
+      for (const auto& host : hosts_) {
+        if (!host->node.up() || (!all && host.get() != one)) continue;
+        Happened(fault);
+        Crash(host.get(), kind, down);
+      }
+    });
+  };
+  crash(Fault::kPowerLoss, CrashKind::kPower);
+  crash(Fault::kProcessKill, CrashKind::kProcess);
+  Repeat(Fault::kMidIo, [this](Rng* rng) {
+    Host* const host = AnyUp(rng);
+    const uint64_t changes = rng->Below(rng->Percent(50) ? 10 : 200);
+    if (host == nullptr) return;
+    Happened(Fault::kMidIo);
+    host->node.disk().KillAfter(changes);
+  });
+  Repeat(Fault::kHarshLoss, [this](Rng* rng) {
+    Host* const host = AnyUp(rng);
+    const uint64_t down = rng->Below(kSecond);
+    if (!PutAtRisk(host)) return;
+    Happened(Fault::kHarshLoss);
+    Crash(host, CrashKind::kHarsh, down);
+  });
+  Repeat(Fault::kLostTail, [this](Rng* rng) { LoseTail(rng); });
+  Repeat(Fault::kBitRot, [this](Rng* rng) { Rot(rng); });
+  Repeat(Fault::kPause, [this](Rng* rng) {
+    const uint64_t until = now_ + rng->Below(rng->Percent(20) ? 10 * kSecond : 2 * kSecond);
+    Host* const host = AnyUp(rng);
+    if (host == nullptr) return;
+    Happened(Fault::kPause);
+    host->paused_until = until;
+  });
+  Repeat(Fault::kPartition, [this](Rng* rng) { Partition(rng); });
+  for (const Fault fault : {Fault::kSyncError, Fault::kWriteError, Fault::kNoSpace}) {
+    Repeat(fault, [this, fault](Rng* rng) { FailDisk(fault, rng); });
+  }
+  Repeat(Fault::kClockJump, [this](Rng* rng) {
+    Host* const host = hosts_[rng->Below(hosts_.size())].get();
+    Happened(Fault::kClockJump);
+    host->clock_offset_us =
+        static_cast<int64_t>(rng->Below(20 * kSecond)) - static_cast<int64_t>(10 * kSecond);
+  });
+  Repeat(Fault::kTransfer, [this](Rng* rng) {
+    Host* const leader = Leader();
+    const NodeId to(rng->Below(hosts_.size() + 1));
+    if (leader == nullptr || leader->paused_until > now_) return;
+    Happened(Fault::kTransfer);
+    Do(leader, [leader, to] { (void)leader->node.TransferLeadership(to); });
+  });
+  Repeat(Fault::kMembership, [this](Rng* rng) { ChangeMembership(rng); });
+}
+
+// Such a node may refuse to start, or forget, so that a majority must be spared, always the same
+// one. False when the node is one of those.
+bool Cluster::PutAtRisk(Host* host) {
+  if (host == nullptr) return false;
+  const auto at_risk =
+      std::count_if(hosts_.begin(), hosts_.end(), [](const auto& other) { return other->at_risk; });
+  if (!host->at_risk && 2 * (static_cast<size_t>(at_risk) + 1) >= plan_.nodes) return false;
+  host->at_risk = true;
+  return true;
+}
+
+// A node starts with less than it had synced: an older copy of its database, or a WAL without its
+// end.
+void Cluster::LoseTail(Rng* rng) {
+  Host* const host = AnyUp(rng);
+  const bool put_back = rng->Percent(50);
+  const uint64_t part = rng->Below(1000);
+  const uint64_t down = rng->Below(kSecond);
+  if (!PutAtRisk(host)) return;
+  SimDisk& disk = host->node.disk();
+  Crash(host, CrashKind::kProcess, down);
+  checker_.OnDamaged(host->node.id());
+  host->damaged = true;
+  disk.SyncEverything();
+  Happened(Fault::kLostTail);
+  if (put_back && !host->copy.empty()) {
+    disk.PutBack(SimNode::kDatabase, host->copy);
+    return;
+  }
+  std::string newest;
+  for (const std::string& path : disk.Files()) {
+    if (path.ends_with(".log") && !disk.Find(path)->data.empty()) newest = path;
+  }
+  if (!newest.empty()) disk.LoseTail(newest, disk.Find(newest)->data.size() * part / 1000);
+}
+
+void Cluster::Rot(Rng* rng) {
+  Host* const host = AnyUp(rng);
+  const uint64_t what = rng->Below(10);
+  const uint64_t pick = rng->Next();
+  const uint64_t bit = rng->Next();
+  const uint64_t down = rng->Below(kSecond);
+  if (!PutAtRisk(host)) return;
+  SimDisk& disk = host->node.disk();
+  Crash(host, CrashKind::kProcess, down);
+  checker_.OnDamaged(host->node.id());
+  host->damaged = true;
+  disk.SyncEverything();
+  Happened(Fault::kBitRot);
+  const std::vector<std::string> files = disk.Files();
+  const std::string& file = files[pick % files.size()];
+  if (what == 0) {
+    disk.Lose(std::string(SimNode::kDatabase) + "/CURRENT");
+  } else if (what == 1) {
+    disk.Lose(file);
+  } else {
+    disk.FlipBit(file, bit);
+  }
+}
+
+// The next matching operation fails, or all writes for a while.
+void Cluster::FailDisk(Fault fault, Rng* rng) {
+  Host* const host = AnyUp(rng);
+  uint64_t after = rng->Below(50);
+  const uint64_t room = rng->Below(50'000);
+  const uint64_t full_us = rng->Between(kSecond, 20 * kSecond);
+  if (host == nullptr || host->disk_fails) return;
+  SimDisk& disk = host->node.disk();
+  if (fault == Fault::kNoSpace) {
+    Happened(fault);
+    disk.SetCapacity(disk.bytes() + room);
+    host->no_space = true;
+    host->disk_fails = true;
+    At(full_us, [host] {
+      host->node.disk().SetCapacity(0);
+      host->no_space = false;
+    });
+    return;
+  }
+  const DiskOp failing = fault == Fault::kSyncError ? DiskOp::kSync : DiskOp::kWrite;
+  disk.SetFaultHook([this, host, failing, fault, after](DiskOp op, const std::string&) mutable {
+    if (op != failing || after-- > 0) return DiskResult::kOk;
+    after = UINT64_MAX;
+    host->disk_fails = true;
+    Happened(fault);
+    return DiskResult::kIoError;
+  });
+}
+
+// Cuts links, one way or both; all are whole again after a while.
+void Cluster::Partition(Rng* rng) {
+  Happened(Fault::kPartition);
+  cut_.clear();
+  const uint64_t kind = rng->Below(4);
+  const NodeId victim(1 + rng->Below(hosts_.size()));
+  for (const auto& a : hosts_) {
+    for (const auto& b : hosts_) {
+      if (a == b) continue;
+      bool cut = false;
+      if (kind == 0) cut = a->node.id() == victim || b->node.id() == victim;  // alone
+      if (kind == 1) cut = a->node.id() == victim;                            // deaf to it
+      if (kind == 2) cut = b->node.id() == victim;                            // it is deaf
+      if (kind == 3) cut = rng->Percent(30);                                  // here and there
+      if (cut) cut_.insert({a->node.id(), b->node.id()});
+    }
+  }
+  At(rng->Between(500 * kMillisecond, 15 * kSecond), [this] { cut_.clear(); });
+}
+
+void Cluster::ChangeMembership(Rng* rng) {
+  Host* const leader = Leader();
+  const NodeId id(1 + rng->Below(hosts_.size()));
+  const NodeId other(1 + rng->Below(hosts_.size()));
+  const uint64_t what = rng->Below(5);
+  if (leader == nullptr || leader->paused_until > now_) return;
+  Do(leader, [&] {
+    Membership target = leader->node.core().membership();
+    if (target.IsJoint()) return;
+    if (what == 0 && !target.IsVoter(id)) {
+      target.learners.insert(id);
+    } else if (what == 1 && target.learners.contains(id)) {
+      target.learners.erase(id);
+      target.voters.insert(id);
+    } else if (what == 2 && target.IsVoter(id) && target.voters.size() > 1) {
+      target.voters.erase(id);  // it stays as a learner, so that it can come back
+      target.learners.insert(id);
+    } else if (what == 3 && target.IsVoter(id) && !target.IsVoter(other)) {
+      target.voters.erase(id);  // two voters at once: through a joint configuration
+      target.learners.erase(other);
+      target.voters.insert(other);
+      target.learners.insert(id);
+    } else if (what == 4 && target.IsVoter(id) && !target.IsVoter(other) &&
+               !target.removed.contains(other)) {
+      target.voters.erase(id);  // for good: a new node takes the place of an old one
+      target.learners.erase(other);
+      target.voters.insert(other);
+    } else {
+      return;
+    }
+    if (leader->node.ChangeConfig(target).ok()) {
+      Happened(Fault::kMembership);
+      ++summary_.configs;
+    }
+  });
+}
+
+}  // namespace raftkv::sim

@@ -1,0 +1,133 @@
+// Functions that this program defines in place of those of a library. The dynamic linker finds ours
+// first, also when librocksdb calls them.
+//
+// RocksDB is written for many threads. On the simulator's one thread
+// - a wait on a condition variable runs background work instead: whoever waits does so for that
+//   work, and checks its condition again afterwards, for pthread_cond_wait may wake for no reason;
+// - a thread that RocksDB starts (it opens tables with several) is run at once, to its end, by
+//   whoever starts it;
+// - there are no periodic tasks, which live in a thread of their own (they flush RocksDB's log);
+// - a machine has two processors, whatever this one has;
+// - a failed check ends the node, not the program.
+// On other threads, and outside a SimEnv::Scope, everything is as usual.
+
+#include <dlfcn.h>
+#include <pthread.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+
+#include <rocksdb/status.h>
+
+#include "common/check.h"
+#include "sim/env.h"
+#include "sim/seams.h"
+
+namespace {
+
+template <typename Function>
+Function Real(const char* name) {
+  void* const found = dlsym(RTLD_NEXT, name);
+  if (found == nullptr) {
+    std::fprintf(stderr, "raftkv-sim: %s is nowhere\n", name);
+    std::abort();
+  }
+  return reinterpret_cast<Function>(found);
+}
+
+// Runs background work; false when there is none, or this thread is not the simulator's.
+bool RunInsteadOfWaiting(pthread_mutex_t* mutex) {
+  raftkv::sim::SimEnv* const env = raftkv::sim::SimEnv::Current();
+  pthread_mutex_unlock(mutex);
+  const bool ran = env->RunOne();
+  pthread_mutex_lock(mutex);
+  return ran;
+}
+
+// No thread has it; the threads it stands for have ended.
+constexpr pthread_t kEndedThread = 1;
+
+}  // namespace
+
+extern "C" {
+
+int pthread_cond_wait(pthread_cond_t* condition, pthread_mutex_t* mutex) {
+  if (raftkv::sim::SimEnv::Current() == nullptr) {
+    static const auto real = Real<int (*)(pthread_cond_t*, pthread_mutex_t*)>("pthread_cond_wait");
+    return real(condition, mutex);
+  }
+  if (!RunInsteadOfWaiting(mutex)) {
+    std::fprintf(stderr, "raftkv-sim: RocksDB waits for work that was never scheduled\n");
+    std::abort();
+  }
+  return 0;
+}
+
+int pthread_cond_timedwait(pthread_cond_t* condition, pthread_mutex_t* mutex,
+                           const struct timespec* until) {
+  if (raftkv::sim::SimEnv::Current() == nullptr) {
+    static const auto real =
+        Real<int (*)(pthread_cond_t*, pthread_mutex_t*, const struct timespec*)>(
+            "pthread_cond_timedwait");
+    return real(condition, mutex, until);
+  }
+  return RunInsteadOfWaiting(mutex) ? 0 : ETIMEDOUT;
+}
+
+int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*run)(void*),
+                   void* argument) {
+  if (raftkv::sim::SimEnv::Current() == nullptr) {
+    static const auto real =
+        Real<int (*)(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*)>("pthread_create");
+    return real(thread, attributes, run, argument);
+  }
+  *thread = kEndedThread;
+  run(argument);
+  return 0;
+}
+
+int pthread_join(pthread_t thread, void** result) {
+  if (thread == kEndedThread) return 0;
+  static const auto real = Real<int (*)(pthread_t, void**)>("pthread_join");
+  return real(thread, result);
+}
+
+int get_nprocs(void) { return 2; }
+
+}  // extern "C"
+
+namespace rocksdb {
+
+// As declared in util/random.h and db/db_impl/db_impl.h of RocksDB 7.8, as far as is needed here.
+class Random {
+ public:
+  static Random* GetTLSInstance();
+  uint32_t seed;
+};
+class DBImpl {
+ public:
+  Status StartPeriodicTaskScheduler();
+};
+
+Status DBImpl::StartPeriodicTaskScheduler() { return Status::OK(); }
+
+}  // namespace rocksdb
+
+namespace raftkv {
+
+void CheckFailed(const char* file, int line, const char* condition, const std::string& message) {
+  throw sim::ProcessEnd(std::string(file) + ":" + std::to_string(line) +
+                        ": check failed: " + condition + ": " + message);
+}
+
+namespace sim {
+
+void SeedRocksDb(uint32_t seed) {
+  seed &= 0x7fffffffu;
+  rocksdb::Random::GetTLSInstance()->seed = seed == 0 || seed == 0x7fffffffu ? 1 : seed;
+}
+
+}  // namespace sim
+}  // namespace raftkv

@@ -1,0 +1,121 @@
+// RocksDB on one thread over the simulated disk: it runs, and always the same way.
+#include "sim/env.h"
+
+#include <gtest/gtest.h>
+#include <spdlog/spdlog.h>
+
+#include <string>
+#include <vector>
+
+#include "sim/seams.h"
+#include "store/engine.h"
+#include "wal/log_store.h"
+#include "wal/manifest_check.h"
+#include "wal/wal_scanner.h"
+
+namespace raftkv::sim {
+namespace {
+
+constexpr char kPath[] = "/node/db";
+
+struct Machine {
+  explicit Machine(uint64_t seed) : disk(seed, 4096), env(&disk, &clock, seed) {
+    EXPECT_EQ(disk.MakeDir("/node"), DiskResult::kOk);
+    EXPECT_EQ(disk.SyncDir("/"), DiskResult::kOk);
+  }
+
+  store::EngineOptions Options() {
+    store::EngineOptions options;
+    options.path = kPath;
+    options.env = &env;
+    options.block_cache_bytes = 4 << 20;
+    options.kv_memtable_bytes = 64 << 10;
+    options.log_memtable_bytes = 64 << 10;
+    options.wal_bytes_max = 256 << 10;
+    return options;
+  }
+
+  SimDisk disk;
+  SimClock clock;
+  SimEnv env;
+};
+
+Status Bootstrap(Machine* machine) {
+  store::NodeIdentity identity;
+  identity.cluster = ClusterId(1);
+  identity.node = NodeId(1);
+  identity.node_name = "n1";
+  return store::Engine::Bootstrap(machine->Options(), identity,
+                                  wal::LogStore::BootstrapRecords(Membership{}));
+}
+
+StatusOr<std::unique_ptr<store::Engine>> Open(Machine* machine) {
+  store::EngineOptions options = machine->Options();
+  RAFTKV_RETURN_IF_ERROR(wal::CheckManifest(kPath, &machine->env));
+  RAFTKV_ASSIGN_OR_RETURN(const wal::WalScan scan, wal::ScanWalFiles(kPath, &machine->env));
+  options.wal_recovery = scan.recovery;
+  return store::Engine::Open(options);
+}
+
+// Writes the log, crashes, and checks that what was synced is there, so many times.
+DiskTrace WriteAndCrash(uint64_t seed, int crashes, CrashKind kind) {
+  SeedRocksDb(static_cast<uint32_t>(seed));
+  spdlog::set_level(spdlog::level::off);
+  Machine machine(seed);
+  const SimEnv::Scope scope(&machine.env);
+  Rng rng(seed);
+  EXPECT_TRUE(Bootstrap(&machine).ok());
+  Index synced;
+  for (int crash = 0; crash <= crashes; ++crash) {
+    auto engine = Open(&machine);
+    EXPECT_TRUE(engine.ok()) << engine.status().message();
+    if (!engine.ok()) break;
+    wal::LogStore log(engine->get());
+    const auto recovered = log.Recover();
+    EXPECT_TRUE(recovered.ok()) << recovered.status().message();
+    if (!recovered.ok()) break;
+    EXPECT_GE(recovered->last, synced);
+    Index last = recovered->last;
+    if (rng.Percent(70)) machine.disk.KillAfter(rng.Below(200));
+    for (int i = 0; i < 30; ++i) {
+      raft::AppendTask task;
+      task.hard_state = HardState{Term(1), NodeId(1), Index()};
+      const std::string payload(rng.Below(9000), 'p');
+      task.entries.push_back(
+          {last + 1, Term(1), EntryKind::kCommand, std::make_shared<const std::string>(payload)});
+      rocksdb::WriteBatch batch;
+      EXPECT_TRUE(log.AddToBatch(task, &batch).ok());
+      rocksdb::WriteOptions write;
+      if (!(*engine)->db()->Write(write, &batch).ok()) break;
+      if (!(*engine)->db()->SyncWAL().ok()) break;
+      ++last;
+      synced = last;
+      machine.clock.micros += 1000;
+      while (rng.Percent(30) && machine.env.RunOne()) {
+      }
+    }
+    machine.disk.Kill();
+    engine->reset();
+    machine.disk.Restart(kind);
+  }
+  return machine.disk.trace();
+}
+
+TEST(SimEnvTest, WhatWasSyncedSurvivesPowerLosses) {
+  for (uint64_t seed = 1; seed <= 10; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    WriteAndCrash(seed, 10, CrashKind::kPower);
+  }
+}
+
+TEST(SimEnvTest, TheSameSeedDoesTheSameIo) {
+  const DiskTrace first = WriteAndCrash(7, 5, CrashKind::kPower);
+  const DiskTrace again = WriteAndCrash(7, 5, CrashKind::kPower);
+  const DiskTrace other = WriteAndCrash(8, 5, CrashKind::kPower);
+  EXPECT_EQ(first.operations, again.operations);
+  EXPECT_EQ(first.hash, again.hash);
+  EXPECT_NE(first.hash, other.hash);
+}
+
+}  // namespace
+}  // namespace raftkv::sim
