@@ -187,6 +187,8 @@ StatusOr<std::unique_ptr<Engine>> Engine::OpenReadOnly(const EngineOptions& opti
   RAFTKV_RETURN_IF_ERROR(CheckLooksLikeDatabase(options.path, EnvOf(options)));
   const Access access = options.secondary_path.empty() ? Access::kRead : Access::kReadWhileRunning;
   rocksdb::DBOptions db_options = DatabaseOptions(options);
+  // Starting sixteen threads for each column family takes longer than opening its tables.
+  db_options.max_file_opening_threads = 1;
   // The tables that the node deletes meanwhile can be read as long as they are open.
   if (access == Access::kReadWhileRunning) db_options.max_open_files = -1;
   RAFTKV_ASSIGN_OR_RETURN(const std::vector<std::string> kv_families,
