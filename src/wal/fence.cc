@@ -114,6 +114,18 @@ StatusOr<std::unique_ptr<Fence>> Fence::Open(const std::string& path, ClusterId 
   return fence;
 }
 
+StatusOr<std::optional<FenceRecord>> Fence::Read(const std::string& path, ClusterId cluster,
+                                                 NodeId node, rocksdb::Env* env) {
+  if (env == nullptr) env = rocksdb::Env::Default();
+  std::string bytes;
+  const rocksdb::Status read = rocksdb::ReadFileToString(env, path, &bytes);
+  if (read.IsNotFound() || read.IsPathNotFound()) return std::optional<FenceRecord>();
+  RAFTKV_RETURN_IF_ERROR(Failed(read, "read", path));
+  Fence fence(path, nullptr, cluster, node);
+  RAFTKV_RETURN_IF_ERROR(fence.Take(std::move(bytes)));
+  return std::optional<FenceRecord>(fence.found_);
+}
+
 Status Fence::WriteAt(uint64_t offset, const std::string& bytes) {
   return Failed(file_->Write(offset, bytes), "write", path_);
 }
@@ -123,6 +135,12 @@ Status Fence::Load() {
   rocksdb::Slice read;
   RAFTKV_RETURN_IF_ERROR(Failed(file_->Read(0, bytes.size(), &read, bytes.data()), "read", path_));
   if (read.data() != bytes.data()) bytes.replace(0, read.size(), read.data(), read.size());
+  return Take(std::move(bytes));
+}
+
+// `bytes` is what is in the file; what is missing of it counts as zeros.
+Status Fence::Take(std::string bytes) {
+  bytes.resize(kNoteOffset + kSlotBytes);
   std::optional<Slot> newest;
   for (const uint64_t offset : {uint64_t{0}, kSlotBytes}) {
     const std::optional<Slot> slot =

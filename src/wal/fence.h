@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include <rocksdb/env.h>
@@ -32,6 +33,9 @@ struct FenceRecord {
   bool operator==(const FenceRecord&) const = default;
 };
 
+// Its name in the data directory.
+inline constexpr char kFenceFile[] = "fence";
+
 // The log may grow by so many entries before the record is synced again.
 inline constexpr uint64_t kFenceReserve = 1 << 16;
 
@@ -46,6 +50,10 @@ class Fence {
   static StatusOr<std::unique_ptr<Fence>> Open(const std::string& path, ClusterId cluster,
                                                NodeId node, uint64_t now_us,
                                                rocksdb::Env* env = nullptr);
+  // What Open would find, without beginning a run or changing a byte; nothing when there is no
+  // file. Errors as Open's.
+  static StatusOr<std::optional<FenceRecord>> Read(const std::string& path, ClusterId cluster,
+                                                   NodeId node, rocksdb::Env* env = nullptr);
   ~Fence();
   Fence(const Fence&) = delete;
   Fence& operator=(const Fence&) = delete;
@@ -67,6 +75,7 @@ class Fence {
   Fence(std::string path, std::unique_ptr<rocksdb::RandomRWFile> file, ClusterId cluster,
         NodeId node);
   Status Load();
+  Status Take(std::string bytes);
   Status WriteAt(uint64_t offset, const std::string& bytes);
   Status WriteRecord(const FenceRecord& record);
   std::string Encode(const FenceRecord& record) const;

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <future>
 
 #include "wal/keys.h"
@@ -150,6 +151,24 @@ TEST_F(FenceTest, DamageIsRefusedAndLeftAlone) {
   EXPECT_EQ(ReadFileBytes(path_), damaged);
   WriteFileBytes(path_, "");
   EXPECT_EQ(Fence::Open(path_, kCluster, kNode, kNow).status().code(), Code::kCorruption);
+}
+
+TEST_F(FenceTest, ReadingItChangesNothing) {
+  const auto none = Fence::Read(path_, kCluster, kNode);
+  ASSERT_TRUE(none.ok()) << none.status();
+  EXPECT_EQ(*none, std::nullopt);
+  EXPECT_FALSE(std::filesystem::exists(path_));
+  {
+    const auto fence = Open();
+    ASSERT_TRUE(fence->Cover(Term(3), NodeId(2), Pos(10, 3), {}).ok());
+    ASSERT_TRUE(fence->Note(Pos(10, 3)).ok());
+  }
+  const std::string before = ReadFileBytes(path_);
+  const auto found = Fence::Read(path_, kCluster, kNode);
+  ASSERT_TRUE(found.ok()) << found.status();
+  EXPECT_EQ(ReadFileBytes(path_), before);
+  EXPECT_EQ(**found, Found());
+  EXPECT_EQ(Fence::Read(path_, kCluster, NodeId(2)).status().code(), Code::kFailedPrecondition);
 }
 
 TEST_F(FenceTest, AnotherNodesIsRefused) {
