@@ -143,11 +143,12 @@ Status App::OpenDirectory() {
   const auto begin = RaftLoop::Clock::now();
   RAFTKV_ASSIGN_OR_RETURN(const wal::WalScan scan, wal::ScanWalFiles(engine.path));
   const double scan_seconds = SecondsSince(begin);
+  engine.wal_recovery = scan.recovery;
   if (scan.recovery == store::WalRecovery::kTornTail) {
+    RAFTKV_RETURN_IF_ERROR(CheckBeforeDropping(engine));
     spdlog::warn("a crash cut off a write in {} at offset {}: {} bytes dropped", scan.torn_file,
                  scan.torn_offset, scan.torn_bytes);
   }
-  engine.wal_recovery = scan.recovery;
   RAFTKV_ASSIGN_OR_RETURN(engine_, store::Engine::Open(engine));
   uint64_t wal_bytes = 0;
   for (const wal::WalFileReport& file : scan.files) wal_bytes += file.bytes;
@@ -175,26 +176,41 @@ Status App::CheckIdentity() {
               "--initial-cluster, --initial-cluster-token and --data-dir"};
 }
 
-Status App::Recover() {
-  const auto begin = RaftLoop::Clock::now();
+// Opening the database drops a write that was cut off, for good. So what makes a start refuse is
+// looked for before, in memory: nothing is lost of what may have to be looked at. It means reading
+// the WAL twice, which is rare: few crashes cut off a write.
+Status App::CheckBeforeDropping(const store::EngineOptions& engine) {
+  RAFTKV_ASSIGN_OR_RETURN(engine_, store::Engine::OpenReadOnly(engine));
+  Status status = CheckIdentity();
+  if (status.ok()) status = Verify().status();
+  kv_store_.reset();
+  log_store_.reset();
+  engine_.reset();
+  return status;
+}
+
+// Changes nothing.
+StatusOr<wal::StartVerdict> App::Verify() {
   log_store_ = std::make_unique<wal::LogStore>(engine_.get());
   RAFTKV_ASSIGN_OR_RETURN(recovered_, log_store_->Recover());
-  const Membership& last =
-      recovered_.configs.empty() ? recovered_.membership : recovered_.configs.back().membership;
-  const bool committed =
-      recovered_.configs.empty() || recovered_.configs.back().index <= recovered_.hard_state.commit;
-  if (committed && last.removed.contains(options_.id)) {
-    return {Code::kFailedPrecondition,
-            "this node was removed from its cluster; to join again, remove " + options_.data_dir +
-                ", run raftkvctl member add and start with --initial-cluster-state existing"};
-  }
-  RAFTKV_RETURN_IF_ERROR(KeepPromises());
+  RAFTKV_ASSIGN_OR_RETURN(const std::optional<wal::FenceRecord> fence,
+                          wal::Fence::Read(options_.data_dir + "/" + wal::kFenceFile,
+                                           options_.cluster_id, options_.id));
+  RAFTKV_ASSIGN_OR_RETURN(wal::StartVerdict verdict,
+                          wal::CheckStart(recovered_, fence, options_.id, options_.data_dir));
   store::KvStoreOptions kv_options;
   kv_options.sessions_max = options_.max_sessions;
   kv_options.session_ttl_ms = options_.session_ttl_ms;
   RAFTKV_ASSIGN_OR_RETURN(kv_store_, store::KvStore::Open(engine_.get(), kv_options));
+  RAFTKV_RETURN_IF_ERROR(log_store_->CheckApplied(kv_store_->applied().position, recovered_));
+  return verdict;
+}
+
+Status App::Recover() {
+  const auto begin = RaftLoop::Clock::now();
+  RAFTKV_ASSIGN_OR_RETURN(const wal::StartVerdict verdict, Verify());
+  RAFTKV_RETURN_IF_ERROR(KeepPromises(verdict));
   const LogPosition applied = kv_store_->applied().position;
-  RAFTKV_RETURN_IF_ERROR(log_store_->CheckApplied(applied, recovered_));
   replay_from_ = applied.index;
   replay_to_ = std::max(applied.index, std::min(recovered_.hard_state.commit, recovered_.last));
   replay_start_ = RaftLoop::Clock::now();
@@ -208,44 +224,27 @@ Status App::Recover() {
   return Status::Ok();
 }
 
-// What this node has promised, as far as it is remembered outside the database, against what is in
-// it.
-Status App::KeepPromises() {
+// Begins a new run under what this node has promised, as far as that is remembered outside the
+// database.
+Status App::KeepPromises(const wal::StartVerdict& verdict) {
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   RAFTKV_ASSIGN_OR_RETURN(
-      fence_, wal::Fence::Open(options_.data_dir + "/fence", options_.cluster_id, options_.id,
-                               std::chrono::duration_cast<std::chrono::microseconds>(now).count()));
-  const wal::FenceRecord& fence = fence_->found();
-  HardState& found = recovered_.hard_state;
-  const bool forgot_vote = fence.term == found.term && found.vote.none() && !fence.vote.none();
-  if (fence.term > found.term || forgot_vote) {
+      fence_,
+      wal::Fence::Open(options_.data_dir + "/" + wal::kFenceFile, options_.cluster_id, options_.id,
+                       std::chrono::duration_cast<std::chrono::microseconds>(now).count()));
+  if (verdict.forgot_vote) {
     spdlog::warn("the database forgot a vote: it is in term {}, this node was in term {}",
-                 found.term.value(), fence.term.value());
-    found = {fence.term, fence.vote, found.commit};
-    RAFTKV_RETURN_IF_ERROR(log_store_->RestoreHardState(found));
+                 recovered_.hard_state.term.value(), verdict.hard_state.term.value());
+    recovered_.hard_state = verdict.hard_state;
+    RAFTKV_RETURN_IF_ERROR(log_store_->RestoreHardState(verdict.hard_state));
   }
-  const LogPosition last{recovered_.last, recovered_.terms.empty() ? recovered_.before_first.term
-                                                                   : recovered_.terms.back().term};
-  const LogPosition acknowledged = fence.acknowledged.at_least;
-  if (!raft::IsBehind(last, acknowledged)) return Status::Ok();
-  const std::string what = fmt::format(
-      "this node acknowledged entries up to index {} of term {}, but its log ends at "
-      "index {} of term {}: the disk lost what was synced, or an older copy of the "
-      "database was put back",
-      acknowledged.index.value(), acknowledged.term.value(), last.index.value(), last.term.value());
-  const Membership& members =
-      recovered_.configs.empty() ? recovered_.membership : recovered_.configs.back().membership;
-  if (members.voters.size() > 1 || !members.IsVoter(options_.id)) {
+  if (!verdict.lost.empty()) {
     spdlog::error(
-        "{}. It fetches what is missing from the other members, and does not stand for "
-        "election until it is whole",
-        what);
-    return Status::Ok();
+        "{}. It fetches what is missing from the other members, and does not stand for election "
+        "until it is whole",
+        verdict.lost);
   }
-  return {Code::kCorruption, what +
-                                 ". No other member has them: restore a backup; or, to go on "
-                                 "without what is missing, remove " +
-                                 options_.data_dir + "/fence"};
+  return Status::Ok();
 }
 
 // --- Edges ------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@
 #include "wal/fence.h"
 #include "wal/log_store.h"
 #include "wal/log_writer.h"
+#include "wal/start_check.h"
 
 namespace raftkv::server {
 
@@ -56,8 +57,10 @@ class App {
   Status OpenDirectory();
   Status BootstrapDirectory(const store::EngineOptions& engine) const;
   Status CheckIdentity();
+  Status CheckBeforeDropping(const store::EngineOptions& engine);
+  StatusOr<wal::StartVerdict> Verify();
   Status Recover();
-  Status KeepPromises();
+  Status KeepPromises(const wal::StartVerdict& verdict);
 
   // app_threads.cc
   void StartThreads();

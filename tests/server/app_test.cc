@@ -15,6 +15,7 @@
 #include <functional>
 #include <future>
 #include <iterator>
+#include <map>
 
 #include "rpc.grpc.pb.h"
 #include "store/engine.h"
@@ -70,8 +71,9 @@ class AppTest : public testing::Test {
     return app.Stop();
   }
 
-  // As RunOnce, with a write in between: that one is applied before the stop.
-  Status RunAndPut() const {
+  // As RunOnce, with a write in between, acknowledged before `meanwhile` and applied before the
+  // stop.
+  Status RunAndPut(const std::function<void()>& meanwhile = nullptr) const {
     const ServerOptions options = Options();
     App app(options);
     RAFTKV_RETURN_IF_ERROR(app.Start());
@@ -84,6 +86,7 @@ class AppTest : public testing::Test {
     etcdserverpb::PutResponse response;
     const grpc::Status put = stub->Put(&context, request, &response);
     EXPECT_TRUE(put.ok()) << put.error_message();
+    if (meanwhile) meanwhile();
     return app.Stop();
   }
 
@@ -129,6 +132,17 @@ class AppTest : public testing::Test {
     std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
   }
 
+  // Every file of the node, but for the one that says which process holds it.
+  std::map<std::string, std::string> Contents() const {
+    std::map<std::string, std::string> contents;
+    for (const auto& file : fs::recursive_directory_iterator(data())) {
+      if (!file.is_regular_file() || file.path().filename() == "raftkv.lock") continue;
+      contents[fs::relative(file.path(), data())] = ReadFile(file.path());
+    }
+    return contents;
+  }
+
+  static constexpr fs::copy_options kAll = fs::copy_options::recursive;
   std::string dir_;
 };
 
@@ -245,6 +259,28 @@ TEST_F(AppTest, AnOlderDatabaseUnderTheSamePromisesIsRefused) {
   // The way out that the message names.
   fs::remove(data() + "/fence");
   EXPECT_TRUE(RunAndPut().ok());
+}
+
+// The same after a write that looks cut off: opening would drop it, but what a start refuses is
+// left for somebody to look at.
+TEST_F(AppTest, ARefusalDropsNoTornTail) {
+  ASSERT_TRUE(RunAndPut([this] { fs::copy(data(), dir_ + "/crashed", kAll); }).ok());
+  fs::remove_all(data());
+  fs::rename(dir_ + "/crashed", data());
+  std::string newest;
+  for (const auto& file : fs::directory_iterator(data() + "/db")) {
+    if (file.path().extension() == ".log" && file.file_size() > 0) {
+      newest = std::max(newest, file.path().string());
+    }
+  }
+  const std::string whole = ReadFile(newest);
+  WriteFile(newest, whole.substr(0, whole.size() - 3));
+  const auto before = Contents();
+  ExpectRefused("this node acknowledged entries up to index");
+  EXPECT_EQ(Contents(), before);
+  WriteFile(newest, whole);
+  const Status status = RunOnce();
+  EXPECT_TRUE(status.ok()) << status;
 }
 
 TEST_F(AppTest, ADirectoryInUseIsRefused) {
