@@ -15,6 +15,7 @@
 #include "common/crc32c.h"
 #include "common/membership_codec.h"
 #include "rpc.pb.h"
+#include "wal/fence.h"
 
 namespace raftkv::tools::dump {
 namespace {
@@ -214,6 +215,15 @@ void Node::Write(rocksdb::WriteBatch* batch) {
   options.sync = true;
   const rocksdb::Status status = engine_->db()->Write(options, batch);
   RAFTKV_CHECK(status.ok(), status.ToString());
+}
+
+void MakeFence(const std::string& path, LogPosition last, Term term, NodeId vote) {
+  const store::NodeIdentity identity = IdentityOfA1();
+  const auto fence =
+      wal::Fence::Open(path + "/" + wal::kFenceFile, identity.cluster, identity.node, kTimeMs);
+  CheckOk(fence.status());
+  CheckOk((*fence)->Cover(term, vote, last, {}));
+  CheckOk((*fence)->Note(last));
 }
 
 std::map<std::string, std::string> Snapshot(const std::string& path) {

@@ -113,6 +113,10 @@ class Node {
   std::unique_ptr<store::KvStore> kv_;
 };
 
+// As a run of node a1 that ended with its log at `last` leaves the fence of the data directory
+// `path`; term and vote as given.
+void MakeFence(const std::string& path, LogPosition last, Term term, NodeId vote = NodeId());
+
 // Every file under `path` with its size, time of change and contents: equal where nothing was
 // changed.
 std::map<std::string, std::string> Snapshot(const std::string& path);

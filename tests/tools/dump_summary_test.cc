@@ -1,5 +1,6 @@
 // raftkv-dump summary.
 #include <filesystem>
+#include <fstream>
 #include <regex>
 
 #include <gmock/gmock.h>
@@ -61,6 +62,77 @@ TEST_F(DumpTest, SummaryOfANodeThatWouldNotStart) {
   EXPECT_THAT(text.out, HasSubstr("\nwould start       no: "));
   EXPECT_THAT(text.out, HasSubstr("PROBLEM: a node would not start: "));
   EXPECT_EQ(json::parse(Dump({"summary", "-o", "json"}).out)["start"]["would_start"], false);
+}
+
+// The log of MakeNode ends at index 9 of term 2.
+TEST_F(DumpTest, SummaryOfANodeThatKeptItsPromises) {
+  MakeNode();
+  Crash();
+  MakeFence(directory_, {Index(9), Term(2)}, Term(2), NodeId(0xa2));
+  const ProgramResult text = Dump({"summary"});
+  EXPECT_EQ(text.exit_code, kExitFine) << text.out << text.err;
+  EXPECT_THAT(text.out, HasSubstr("would start       yes, after applying 3 entries from the log, "
+                                  "6 to 8\n"));
+  const json start = json::parse(Dump({"summary", "-o", "json"}).out)["start"];
+  EXPECT_EQ(start["lost_acknowledged"], nullptr);
+  EXPECT_EQ(start["hard_state_from_fence"], nullptr);
+}
+
+TEST_F(DumpTest, SummaryOfANodeThatLostWhatItAcknowledged) {
+  MakeNode();
+  Crash();
+  MakeFence(directory_, {Index(12), Term(2)}, Term(2), NodeId(0xa2));
+  const auto before = Snapshot(directory_);
+  const ProgramResult text = Dump({"summary"});
+  EXPECT_EQ(text.exit_code, kExitProblems);
+  EXPECT_THAT(text.out, HasSubstr("6 to 8, but can't be elected: this node acknowledged entries up "
+                                  "to index 12 of term 2, but its log ends at index 9 of term 2"));
+  EXPECT_THAT(text.out, HasSubstr("PROBLEM: this node acknowledged entries up to index 12"));
+  const json start = json::parse(Dump({"summary", "-o", "json"}).out)["start"];
+  EXPECT_EQ(start["would_start"], true);
+  EXPECT_THAT(start["lost_acknowledged"], HasSubstr("index 12 of term 2"));
+  EXPECT_EQ(Snapshot(directory_), before);
+}
+
+TEST_F(DumpTest, SummaryOfALoneNodeThatLostWhatItAcknowledged) {
+  store::NodeIdentity identity;
+  identity.cluster = ClusterId(0xc1);
+  identity.node = NodeId(0xa1);
+  identity.node_name = "n1";
+  Membership alone;
+  alone.voters = {identity.node};
+  node_ = std::make_unique<Node>(directory_, identity, alone);
+  node_->Append({Noop(1, 1), Put(2, 1, "a", "1")}, {Term(1), NodeId(0xa1), Index(1)});
+  Crash();
+  MakeFence(directory_, {Index(3), Term(1)}, Term(1), NodeId(0xa1));
+  const ProgramResult text = Dump({"summary"});
+  EXPECT_EQ(text.exit_code, kExitProblems);
+  EXPECT_THAT(text.out, HasSubstr("would start       no: this node acknowledged entries up to "
+                                  "index 3 of term 1, but its log ends at index 2 of term 1"));
+  EXPECT_THAT(text.out, HasSubstr("No other member has them"));
+}
+
+TEST_F(DumpTest, SummaryOfAVoteThatTheFenceAloneKnows) {
+  MakeNode();
+  Crash();
+  MakeFence(directory_, {Index(9), Term(2)}, Term(3), NodeId(0xa3));
+  const ProgramResult text = Dump({"summary"});
+  EXPECT_EQ(text.exit_code, kExitFine) << text.out << text.err;
+  EXPECT_THAT(text.out, HasSubstr("6 to 8; in term 3, as the fence says"));
+  const json start = json::parse(Dump({"summary", "-o", "json"}).out)["start"];
+  EXPECT_EQ(start["hard_state_from_fence"]["vote"], "a3");
+}
+
+TEST_F(DumpTest, SummaryOfADamagedFenceAndOfARemovedMember) {
+  MakeNode();
+  Crash();
+  std::ofstream(directory_ + "/fence") << "damaged";
+  EXPECT_THAT(Dump({"summary"}).out,
+              HasSubstr("would start       no: " + directory_ + "/fence is damaged"));
+  fs::remove(directory_ + "/fence");
+  std::ofstream(directory_ + "/removed") << "by hand\n";
+  EXPECT_THAT(Dump({"summary"}).out,
+              HasSubstr("would start       no: this member was removed from its cluster"));
 }
 
 TEST_F(DumpTest, SummaryOfADirectoryThatCanNotBeOpened) {

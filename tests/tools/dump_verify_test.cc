@@ -11,7 +11,7 @@
 #include "common/membership_codec.h"
 #include "rpc.pb.h"
 #include "store/mvcc.h"
-#include "tools/dump_fixture.h"
+#include "tools/dump_verify_fixture.h"
 #include "wal/entry_codec.h"
 #include "wal/keys.h"
 
@@ -22,73 +22,6 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 using testing::HasSubstr;
 using testing::Not;
-
-class DumpVerifyTest : public DumpTest {
- protected:
-  rocksdb::ColumnFamilyHandle* Kv() { return node_->engine()->kv().get(); }
-  rocksdb::ColumnFamilyHandle* Log() { return node_->engine()->raft_log(); }
-  rocksdb::ColumnFamilyHandle* Meta() { return node_->engine()->raft_meta(); }
-
-  // MakeNode with all of it flushed: applied up to 9, revision 6.
-  void MakeFlushedNode() {
-    MakeNode();
-    node_->FlushAll();
-  }
-
-  void PutData(const std::string& key, store::Revision revision, const store::DataRecord& data) {
-    const std::string data_key = store::DataKey(key, revision);
-    std::string record;
-    store::EncodeDataRecord(data_key, revision.main, data, &record);
-    node_->Add(Kv(), data_key, record);
-  }
-  void PutIndex(const std::string& key, store::Revision revision, bool tombstone,
-                store::Revision previous) {
-    const std::string revision_key = store::RevisionKey(revision);
-    std::string record;
-    store::EncodeRevisionRecord(revision_key, revision, {tombstone, previous, key}, &record);
-    node_->Add(Kv(), revision_key, record);
-  }
-  void ChangeApplied(const std::function<void(store::AppliedRecord*)>& change) {
-    node_->Overwrite(Kv(), store::AppliedKey(), [&](std::string* record) {
-      store::AppliedRecord applied = store::DecodeAppliedRecord(*record).value();
-      change(&applied);
-      *record = store::EncodeAppliedRecord(applied);
-    });
-  }
-  void AppendAndApply(const std::vector<Entry>& entries) {
-    node_->Append(entries, {Term(2), NodeId(0xa2), entries.back().index});
-    node_->Apply(entries);
-    node_->FlushKv();
-  }
-
-  // Closes the node and expects a problem of `check` whose text has `what`, and no others but
-  // those.
-  void ExpectProblem(const std::string& check, const std::string& what, bool deep = false) {
-    node_->Close();
-    const auto before = Snapshot(directory_);
-    std::vector<std::string> arguments{"verify", "-o", "jsonl"};
-    if (deep) arguments.push_back("--deep");
-    const ProgramResult result = Dump(arguments);
-    EXPECT_EQ(result.exit_code, kExitProblems) << result.out << result.err;
-    bool found = false;
-    for (const json& line : Lines(result.out)) {
-      if (line["type"] != "problem") continue;
-      const bool matches = line.value("check", "") == check &&
-                           line["what"].get<std::string>().find(what) != std::string::npos;
-      found = found || matches;
-      EXPECT_NE(line.value("means", ""), "") << line;
-      EXPECT_NE(line.value("do", ""), "") << line;
-    }
-    EXPECT_TRUE(found) << "no problem of " << check << " says: " << what << "\n" << result.out;
-    EXPECT_EQ(Snapshot(directory_), before);
-  }
-
-  void ExpectWhole(const std::vector<std::string>& arguments) {
-    const ProgramResult result = Dump(arguments);
-    EXPECT_EQ(result.exit_code, kExitFine) << result.out << result.err;
-    EXPECT_THAT(result.out, Not(HasSubstr("PROBLEM")));
-  }
-};
 
 // --- What is whole ----------------------------------------------------------------------------
 
@@ -258,6 +191,20 @@ TEST_F(DumpVerifyTest, StateOfAnotherLogThatWasCutThere) {
   node_->Append(cut);
   ChangeApplied([](store::AppliedRecord* applied) { applied->position.term = Term(1); });
   ExpectProblem("applied", "up to index 9 of term 1, but in the log that is of term 2");
+}
+
+TEST_F(DumpVerifyTest, AFenceThatKnowsOfMore) {
+  MakeFlushedNode();
+  MakeFence(directory_, {Index(9), Term(2)}, Term(3), NodeId(0xa3));
+  Crash();
+  ExpectWhole({"verify"});
+  EXPECT_THAT(Dump({"verify"}).out,
+              HasSubstr("note: start: the database does not know of term 3 and the vote in it"));
+  EXPECT_THAT(Dump({"verify"}).out, HasSubstr("ok: start: what a start checks of log, state and"));
+  MakeFence(directory_, {Index(10), Term(2)}, Term(3), NodeId(0xa3));
+  ExpectProblem("start", "this node acknowledged entries up to index 10 of term 2");
+  std::ofstream(directory_ + "/fence") << "damaged";
+  ExpectProblem("start", "/fence is damaged");
 }
 
 TEST_F(DumpVerifyTest, AConfigurationThatIsNotTheLogs) {

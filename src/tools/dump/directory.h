@@ -10,6 +10,10 @@
 
 namespace raftkv::tools::dump {
 
+// In a data directory, beside the database: src/server/marker_file.h.
+inline constexpr char kMemberMarker[] = "member";
+inline constexpr char kRemovedMarker[] = "removed";
+
 // Not thread-safe.
 class NodeDirectory {
  public:

@@ -87,9 +87,20 @@ std::string StartText(const Json& start) {
   if (start.is_null()) return "not looked into";
   if (!start["would_start"].get<bool>()) return "no: " + start["why"].get<std::string>();
   const auto entries = start["entries_to_replay"].get<uint64_t>();
-  if (entries == 0) return "yes, with nothing to replay";
-  return "yes, after applying " + std::to_string(entries) + " entries from the log, " +
-         start["replay_from"].dump() + " to " + start["replay_to"].dump();
+  std::string text = "yes, with nothing to replay";
+  if (entries > 0) {
+    text = "yes, after applying " + std::to_string(entries) + " entries from the log, " +
+           start["replay_from"].dump() + " to " + start["replay_to"].dump();
+  }
+  if (const Json& known = start["hard_state_from_fence"]; !known.is_null()) {
+    text += "; in term " + known["term"].dump() + ", as the fence says: the database forgot that";
+  }
+  if (const Json& lost = start["lost_acknowledged"]; !lost.is_null()) {
+    text += ", but can't be elected: " + lost.get<std::string>() +
+            ". Until it has fetched what is missing from the other members it votes for no node "
+            "that lacks it";
+  }
+  return text;
 }
 
 std::string WalText(const Json& wal) {
@@ -152,7 +163,7 @@ std::string ToText(const Json& json) {
 // Without the database: what the files say from outside.
 Json ReadOutside(const std::string& path, const std::string& why) {
   std::string name;
-  std::getline(std::ifstream(path + "/member"), name);
+  std::getline(std::ifstream(path + "/" + kMemberMarker), name);
   uint64_t tables = 0;
   uint64_t bytes = 0;
   std::error_code error;
@@ -213,16 +224,21 @@ class SummaryCommand : public DirectoryCommand {
 Json SummaryCommand::StartJson(const NodeDirectory& directory) {
   // A running node has started, and what it writes meanwhile would look like a contradiction.
   if (quick_ || directory.live()) return nullptr;
-  const StatusOr<StartOutlook> outlook = ForeseeStart(directory.engine());
+  const StatusOr<StartOutlook> outlook = ForeseeStart(directory.path(), directory.engine());
   if (!outlook.ok()) {
     problems_.push_back("a node would not start: " + outlook.status().message());
     return {{"would_start", false}, {"why", outlook.status().message()}};
   }
   const Index applied = outlook->applied.position.index;
+  const wal::StartVerdict& verdict = outlook->verdict;
+  if (!verdict.lost.empty()) problems_.push_back(verdict.lost);
   return {{"would_start", true},
           {"entries_to_replay", outlook->replay_to - applied},
           {"replay_from", applied.value() + 1},
-          {"replay_to", outlook->replay_to.value()}};
+          {"replay_to", outlook->replay_to.value()},
+          {"hard_state_from_fence",
+           verdict.forgot_vote ? HardStateJson(verdict.hard_state) : Json(nullptr)},
+          {"lost_acknowledged", verdict.lost.empty() ? Json(nullptr) : Json(verdict.lost)}};
 }
 
 StatusOr<Json> SummaryCommand::Read(const NodeDirectory& directory, Report* report) {

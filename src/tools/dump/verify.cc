@@ -62,7 +62,7 @@ class Verifier {
       return Status(Code::kNotFound, path_ + " is not a directory");
     }
     if (fs::is_directory(db_path(), error)) return true;
-    if (!fs::is_regular_file(path_ + "/member", error)) {
+    if (!fs::is_regular_file(path_ + "/" + kMemberMarker, error)) {
       return Status(Code::kNotFound,
                     path_ + " has no db (give the node's --data-dir; this is not one)");
     }
@@ -123,13 +123,37 @@ class Verifier {
   }
 
   void Start(Findings* findings) {
-    const Status status = ForeseeStart(engine_.get()).status();
+    const StatusOr<StartOutlook> outlook = ForeseeStart(path_, engine_.get());
+    const Status status = outlook.status();
     if (status.code() == Code::kFailedPrecondition) {
       findings->Note({"start", {}, "a start refuses: " + status.message(), {}, {}});
     } else if (!status.ok()) {
       findings->Problem({"start", {}, status.message(), "a start refuses", kReplaceAdvice});
+    } else {
+      ComparePromises(outlook->verdict, findings);
     }
-    findings->Done("start", "what a start checks of log and state");
+    const bool has_fence = outlook.ok() && outlook->has_fence;
+    findings->Done("start", has_fence ? "what a start checks of log, state and fence"
+                                      : "what a start checks of log and state");
+  }
+
+  static void ComparePromises(const wal::StartVerdict& verdict, Findings* findings) {
+    const Place place{.file = wal::kFenceFile};
+    if (verdict.forgot_vote) {
+      findings->Note({"start",
+                      place,
+                      "the database does not know of term " +
+                          std::to_string(verdict.hard_state.term.value()) +
+                          " and the vote in it, the fence does",
+                      "a crash between the two leaves that; a start takes them from the fence",
+                      {}});
+    }
+    if (verdict.lost.empty()) return;
+    findings->Problem({"start", place, verdict.lost,
+                       "a node starts on it, but can't be elected, and votes for nobody who lacks "
+                       "these entries, until it has fetched them from the other members",
+                       "let it fetch them, or replace it; if no other member is left, restore a "
+                       "backup, or raftkv-dump salvage makes a new cluster of what is here"});
   }
 
   void End() {

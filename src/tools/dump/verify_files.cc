@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "store/engine_files.h"
+#include "tools/dump/directory.h"
 #include "wal/manifest_check.h"
 #include "wal/wal_file_scan.h"
 #include "wal/wal_presence.h"
@@ -55,15 +56,15 @@ class FilesVerifier {
 
  private:
   void CheckMarkers() {
-    if (Exists(path_ + "/removed")) {
+    if (Exists(path_ + "/" + kRemovedMarker)) {
       Note(kFiles, "removed", "this member was removed from its cluster",
            "a start refuses, for good; the data is as whole as the rest of this report says");
     }
-    if (!Exists(path_ + "/member")) {
+    if (!Exists(path_ + "/" + kMemberMarker)) {
       Note(kFiles, "member",
            "the marker that says that the directory has belonged to a node is not there",
            "a start writes it again; it guards against a deleted database only");
-    } else if (!IsFile(path_ + "/member")) {
+    } else if (!IsFile(path_ + "/" + kMemberMarker)) {
       Problem(kFiles, {.file = "member"}, "it is not a file", "a start fails, unable to write it");
     }
     if (Exists(path_ + "/db.bootstrap")) {
