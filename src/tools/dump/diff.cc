@@ -13,6 +13,7 @@
 #include "tools/dump/findings.h"
 #include "tools/dump/log_reader.h"
 #include "tools/dump/progress.h"
+#include "tools/dump/rebuild.h"
 #include "tools/dump/state_compare.h"
 #include "tools/dump/state_reader.h"
 #include "tools/support/text.h"
@@ -33,7 +34,7 @@ struct Side {
   std::string name;  // "A"
   std::string path;
   std::unique_ptr<NodeDirectory> directory;
-  std::unique_ptr<ReplayedState> replayed;
+  std::unique_ptr<RebuiltState> replayed;
   LogMeta meta;
   LogBounds bounds;
   store::AppliedRecord applied;
@@ -49,12 +50,6 @@ struct Side {
   }
 };
 
-StatusOr<store::AppliedRecord> AppliedOrInitial(store::Engine* engine) {
-  StatusOr<store::AppliedRecord> applied = ReadApplied(engine);
-  if (!applied.ok() && applied.status().code() == Code::kNotFound) return store::AppliedRecord();
-  return applied;
-}
-
 // What a damaged directory has in common with another can't be known.
 Status Unreadable(const Side& side, const Status& status) {
   if (status.code() != Code::kCorruption) return status;
@@ -68,17 +63,20 @@ Status Load(Side* side) {
     side->meta = ReadLogMeta(side->log_engine());
     if (!side->meta.before_first.ok()) return side->meta.before_first.status();
     RAFTKV_ASSIGN_OR_RETURN(side->bounds, ReadLogBounds(side->log_engine(), side->meta));
-    RAFTKV_ASSIGN_OR_RETURN(side->applied, AppliedOrInitial(side->log_engine()));
+    RAFTKV_ASSIGN_OR_RETURN(side->applied, ReadAppliedOrInitial(side->log_engine()));
     return Status::Ok();
   };
   return Unreadable(*side, load());
 }
 
-Status Replay(Side* side, const ScratchDirectory& scratch, Index through) {
+Status Replay(Side* side, const ScratchDirectory& scratch, Index through, Report* report) {
   const auto replay = [&]() -> Status {
     const Index to = std::max(side->applied.position.index, std::min(through, side->bounds.last));
-    RAFTKV_ASSIGN_OR_RETURN(side->replayed, ReplayedState::Make(*side->directory, scratch, to));
-    RAFTKV_ASSIGN_OR_RETURN(side->applied, AppliedOrInitial(side->state_engine()));
+    RebuildOptions options;
+    options.target = {Target::Kind::kIndex, to.value()};
+    options.report = report;
+    RAFTKV_ASSIGN_OR_RETURN(side->replayed, RebuiltState::Make(*side->directory, scratch, options));
+    RAFTKV_ASSIGN_OR_RETURN(side->applied, ReadAppliedOrInitial(side->state_engine()));
     return Status::Ok();
   };
   return Unreadable(*side, replay());
@@ -354,8 +352,8 @@ Status Diff(const std::string& path_a, const std::string& path_b, const DiffOpti
   for (Side* side : {&a, &b}) RAFTKV_RETURN_IF_ERROR(Load(side));
   if (options.scratch_a != nullptr && options.scratch_b != nullptr) {
     const Index through = std::min(a.committed(), b.committed());
-    RAFTKV_RETURN_IF_ERROR(Replay(&a, *options.scratch_a, through));
-    RAFTKV_RETURN_IF_ERROR(Replay(&b, *options.scratch_b, through));
+    RAFTKV_RETURN_IF_ERROR(Replay(&a, *options.scratch_a, through, report));
+    RAFTKV_RETURN_IF_ERROR(Replay(&b, *options.scratch_b, through, report));
   }
   RAFTKV_RETURN_IF_ERROR(Differ(&a, &b, options, report).Run());
   for (const Side* side : {&a, &b}) RAFTKV_RETURN_IF_ERROR(side->directory->CheckNotRunning());

@@ -144,16 +144,16 @@ Status ExportCommand::Prepare() {
 }
 
 Status ExportCommand::RunOn(const NodeDirectory& directory, Report* report) {
-  StatusOr<store::AppliedRecord> stored = ReadApplied(directory.engine());
-  if (!stored.ok() && stored.status().code() == Code::kNotFound) stored = store::AppliedRecord();
-  RAFTKV_RETURN_IF_ERROR(stored.status());
+  RAFTKV_ASSIGN_OR_RETURN(const store::AppliedRecord stored,
+                          ReadAppliedOrInitial(directory.engine()));
   // An older revision may still be there as such, without any replay.
   const Target& target = flags_.options().target;
   const auto revision = static_cast<int64_t>(target.value);
-  if (target.kind == Target::Kind::kRevision && revision <= stored->revision &&
-      revision >= stored->compact_revision && flags_.options().snapshot_file.empty()) {
-    return Write(directory.engine(), *stored, revision, report);
+  if (target.kind == Target::Kind::kRevision && revision <= stored.revision &&
+      revision >= stored.compact_revision && flags_.options().snapshot_file.empty()) {
+    return Write(directory.engine(), stored, revision, report);
   }
+  flags_.options().report = report;
   RAFTKV_ASSIGN_OR_RETURN(const auto state,
                           RebuiltState::Make(directory, flags_.scratch(), flags_.options()));
   const store::AppliedRecord applied = state->kv().applied();

@@ -1,6 +1,5 @@
 // raftkv-dump history: every version of one key, and the log entries that made them.
 #include <algorithm>
-#include <ctime>
 #include <map>
 #include <optional>
 #include <set>
@@ -14,6 +13,7 @@
 #include "tools/dump/commands.h"
 #include "tools/dump/describe.h"
 #include "tools/dump/directory_command.h"
+#include "tools/dump/facts.h"
 #include "tools/dump/key_changes.h"
 #include "tools/dump/log_reader.h"
 #include "tools/dump/rebuild_flags.h"
@@ -49,17 +49,6 @@ struct Version {
 
 using Versions = std::map<store::Revision, Version>;
 
-// "2026-11-25T14:20:37.123Z"
-std::string TimeText(uint64_t time_ms) {
-  const auto seconds = static_cast<std::time_t>(time_ms / 1000);
-  std::tm utc = {};
-  gmtime_r(&seconds, &utc);
-  char text[40];
-  const size_t n = std::strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &utc);
-  std::string ms = std::to_string(time_ms % 1000);
-  return std::string(text, n) + "." + std::string(3 - ms.size(), '0') + ms + "Z";
-}
-
 class HistoryCommand : public DirectoryCommand {
  public:
   explicit HistoryCommand(CLI::App* app)
@@ -80,7 +69,7 @@ class HistoryCommand : public DirectoryCommand {
 
   Status ReadLog(const NodeDirectory& directory, Report* report);
   Status ReadVersions(store::Engine* engine, Report* report);
-  Status Replay(const NodeDirectory& directory);
+  Status Replay(const NodeDirectory& directory, Report* report);
   void Match(const std::map<Index, Candidate*>& by_index);
   void MatchTheOlder();
   void ReportLog(Report* report) const;
@@ -114,7 +103,7 @@ Status HistoryCommand::Prepare() {
 Status HistoryCommand::RunOn(const NodeDirectory& directory, Report* report) {
   RAFTKV_RETURN_IF_ERROR(ReadLog(directory, report));
   RAFTKV_RETURN_IF_ERROR(ReadVersions(directory.engine(), report));
-  if (const Status status = Replay(directory); status.code() == Code::kCorruption) {
+  if (const Status status = Replay(directory, report); status.code() == Code::kCorruption) {
     report->Problem("what the log adds to the stored state can't be had: " + status.message());
   } else if (!status.ok()) {
     return status;
@@ -215,12 +204,13 @@ Status HistoryCommand::ReadVersions(store::Engine* engine, Report* report) {
 
 // Applies the log to the stored state, or from the start where that is in the log, and sees which
 // entry makes which version.
-Status HistoryCommand::Replay(const NodeDirectory& directory) {
+Status HistoryCommand::Replay(const NodeDirectory& directory, Report* report) {
   std::map<Index, Candidate*> by_index;
   for (Candidate& candidate : candidates_) by_index.emplace(candidate.index, &candidate);
   const std::string prefix = store::DataPrefix(key_);
   std::map<Index, std::pair<int64_t, store::Revision>> newest;  // by entry: revision, version
   RebuildOptions& options = flags_.options();
+  options.report = report;
   options.prefer_empty = true;
   options.alone = [&](const Entry& entry) { return by_index.contains(entry.index); };
   options.applied = [&](const Entry& entry, store::Engine* engine, int64_t revision) {

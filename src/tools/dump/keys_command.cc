@@ -6,41 +6,14 @@
 
 #include "tools/dump/commands.h"
 #include "tools/dump/directory_command.h"
-#include "tools/dump/log_reader.h"
 #include "tools/dump/progress.h"
+#include "tools/dump/rebuild.h"
 #include "tools/dump/scratch.h"
 #include "tools/dump/state_reader.h"
 #include "tools/support/text.h"
 
 namespace raftkv::tools::dump {
 namespace {
-
-// How far to replay the log on top of what was flushed.
-struct ReplayOptions {
-  bool replay = false;
-  bool to_last = false;  // to the end of the log
-  uint64_t through = 0;  // 0: to the commit index in the hard state
-};
-
-StatusOr<Index> ReplayThrough(const NodeDirectory& directory, const ReplayOptions& options,
-                              Index applied) {
-  const LogMeta meta = ReadLogMeta(directory.engine());
-  if (options.to_last) {
-    RAFTKV_ASSIGN_OR_RETURN(const LogBounds bounds, ReadLogBounds(directory.engine(), meta));
-    return std::max(bounds.last, applied);
-  }
-  if (options.through != 0) return Index(options.through);
-  if (!meta.hard_state.ok()) return meta.hard_state.status();
-  // The commit index on disk is a hint that may lag what was already applied.
-  return std::max(meta.hard_state->commit, applied);
-}
-
-// Before the first flush there is no record: the state is then the one before the first entry.
-StatusOr<store::AppliedRecord> AppliedOrInitial(store::Engine* engine) {
-  StatusOr<store::AppliedRecord> applied = ReadApplied(engine);
-  if (!applied.ok() && applied.status().code() == Code::kNotFound) return store::AppliedRecord();
-  return applied;
-}
 
 StatusOr<int64_t> ChooseRevision(int64_t asked, const store::AppliedRecord& applied) {
   if (asked == 0) return applied.revision;
@@ -138,7 +111,7 @@ class KeysCommand : public DirectoryCommand {
     options->add_flag("--values", values_, "Show the bytes of values");
     options->add_option("--limit", limit_, "At most so many");
     options->add_option("--revision", revision_, "As of this revision (0: the newest)");
-    options->add_flag("--replay", replay_.replay,
+    options->add_flag("--replay", replay_,
                       "Apply the log after the applied state, up to the commit index on disk: what "
                       "a restarted node serves before it hears from others");
     options->add_option("--through", through_, "Replay up to this index, or 'last'");
@@ -160,16 +133,17 @@ class KeysCommand : public DirectoryCommand {
   bool values_ = false;
   std::optional<uint64_t> limit_;
   int64_t revision_ = 0;
-  ReplayOptions replay_;
+  bool replay_ = false;
   std::string through_;
   std::string scratch_dir_;
   std::unique_ptr<ScratchDirectory> scratch_;
+  RebuildOptions rebuild_;
 };
 
 Status KeysCommand::Prepare() {
   RAFTKV_RETURN_IF_ERROR(DirectoryCommand::Prepare());
   if (revision_ < 0) return Status(Code::kInvalidArgument, "--revision can't be negative");
-  if (live() && replay_.replay) {
+  if (live() && replay_) {
     return Status(Code::kInvalidArgument,
                   "--replay works in a copy, which can't be made of a running node's directory");
   }
@@ -178,21 +152,24 @@ Status KeysCommand::Prepare() {
     for (std::string& key : range_) RAFTKV_RETURN_IF_ERROR(FromHexInput(&key));
   }
   RAFTKV_RETURN_IF_ERROR(SetThrough());
-  if (!replay_.replay) return Status::Ok();
+  if (!replay_) return Status::Ok();
   RAFTKV_ASSIGN_OR_RETURN(scratch_, ScratchDirectory::Make(scratch_dir_));
   return Status::Ok();
 }
 
 Status KeysCommand::SetThrough() {
+  // The commit index on disk may lag what was applied: then the state as it is.
+  rebuild_.target.kind = Target::Kind::kCommit;
   if (through_.empty()) return Status::Ok();
-  if (!replay_.replay) return Status(Code::kInvalidArgument, "--through needs --replay");
+  if (!replay_) return Status(Code::kInvalidArgument, "--through needs --replay");
   if (through_ == "last") {
-    replay_.to_last = true;
+    rebuild_.target.kind = Target::Kind::kLast;
     return Status::Ok();
   }
+  rebuild_.target.kind = Target::Kind::kIndex;
   const char* last = through_.data() + through_.size();
-  const auto [end, error] = std::from_chars(through_.data(), last, replay_.through);
-  if (error != std::errc() || end != last || replay_.through == 0) {
+  const auto [end, error] = std::from_chars(through_.data(), last, rebuild_.target.value);
+  if (error != std::errc() || end != last || rebuild_.target.value == 0) {
     return Status(Code::kInvalidArgument,
                   "--through takes an index or 'last', not '" + through_ + "'");
   }
@@ -201,24 +178,26 @@ Status KeysCommand::SetThrough() {
 
 Status KeysCommand::RunOn(const NodeDirectory& directory, Report* report) {
   store::Engine* engine = directory.engine();
-  RAFTKV_ASSIGN_OR_RETURN(store::AppliedRecord applied, AppliedOrInitial(engine));
-  std::unique_ptr<ReplayedState> replayed;
-  if (replay_.replay) {
-    RAFTKV_ASSIGN_OR_RETURN(const Index through,
-                            ReplayThrough(directory, replay_, applied.position.index));
-    RAFTKV_ASSIGN_OR_RETURN(replayed, ReplayedState::Make(directory, *scratch_, through));
+  std::unique_ptr<RebuiltState> replayed;
+  if (replay_) {
+    rebuild_.report = report;
+    RAFTKV_ASSIGN_OR_RETURN(replayed, RebuiltState::Make(directory, *scratch_, rebuild_));
     engine = replayed->engine();
-    RAFTKV_ASSIGN_OR_RETURN(applied, AppliedOrInitial(engine));
   }
+  RAFTKV_ASSIGN_OR_RETURN(const store::AppliedRecord applied, ReadAppliedOrInitial(engine));
   RAFTKV_ASSIGN_OR_RETURN(const int64_t revision, ChooseRevision(revision_, applied));
   PrintState(applied, revision, replayed ? replayed->replayed() : 0, report);
   uint64_t shown = 0;
   RAFTKV_RETURN_IF_ERROR(Show(engine, revision, &shown, report));
   const std::string what = history_ ? "versions" : "keys";
-  report->Record([&] { return std::to_string(shown) + " " + what; },
-                 [&] {
-                   return Json{{"type", "end"}, {what, shown}, {"problems", report->problems()}};
-                 });
+  const bool limited = limit_ && shown == *limit_;
+  report->Record(
+      [&] {
+        return std::to_string(shown) + " " + what + (limited ? " shown, as --limit says" : "");
+      },
+      [&] {
+        return Json{{"type", "end"}, {what, shown}, {"problems", report->problems()}};
+      });
   return Status::Ok();
 }
 

@@ -7,7 +7,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// Calls of Add between two looks at the clock.
+// So much is done between two looks at the clock.
 constexpr uint32_t kLookEvery = 256;
 
 }  // namespace

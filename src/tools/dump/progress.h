@@ -21,7 +21,12 @@ class Progress {
 
   void Add(uint64_t n = 1) {
     done_ += n;
-    if (enabled_ && --until_look_ == 0) Look();
+    if (!enabled_) return;
+    if (n >= until_look_) {
+      Look();
+    } else {
+      until_look_ -= static_cast<uint32_t>(n);
+    }
   }
 
  private:

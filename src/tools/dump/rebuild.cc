@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <charconv>
+#include <optional>
 #include <random>
 #include <span>
 #include <vector>
 
 #include "store/snapshot_file.h"
 #include "tools/dump/log_reader.h"
+#include "tools/dump/progress.h"
 #include "tools/dump/state_reader.h"
 
 namespace raftkv::tools::dump {
@@ -57,6 +59,12 @@ store::EngineOptions ScratchEngineOptions(const std::string& path) {
 
 StatusOr<uint64_t> Replayer::Run(Index last, int64_t revision, const RebuildOptions& options) {
   uint64_t count = 0;
+  std::optional<Progress> progress;
+  if (options.report != nullptr) {
+    const Index applied = kv_->applied().position.index;
+    progress.emplace(options.report, "replaying the log", "entries",
+                     last > applied ? last - applied : 0);
+  }
   std::vector<Entry> entries;
   for (Index applied = kv_->applied().position.index; applied < last;
        applied = kv_->applied().position.index) {
@@ -69,6 +77,7 @@ StatusOr<uint64_t> Replayer::Run(Index last, int64_t revision, const RebuildOpti
     entries.clear();
     RAFTKV_RETURN_IF_ERROR(log_->Read(applied + 1, to, kReplayBytes, &entries));
     count += Apply(entries, options);
+    if (progress) progress->Add(entries.size());
   }
   return count;
 }
@@ -105,10 +114,7 @@ class RebuiltState::Builder {
   StatusOr<std::unique_ptr<RebuiltState>> Build() {
     RAFTKV_ASSIGN_OR_RETURN(recovered_, log_.Recover());
     state_->membership_ = recovered_.membership;
-    StatusOr<store::AppliedRecord> stored = ReadApplied(directory_.engine());
-    if (!stored.ok() && stored.status().code() == Code::kNotFound) stored = store::AppliedRecord();
-    RAFTKV_RETURN_IF_ERROR(stored.status());
-    stored_ = *stored;
+    RAFTKV_ASSIGN_OR_RETURN(stored_, ReadAppliedOrInitial(directory_.engine()));
     RAFTKV_RETURN_IF_ERROR(SetBounds());
     RAFTKV_RETURN_IF_ERROR(OpenBase());
     Replayer replayer(&log_, state_->engine_.get(), state_->kv_.get());

@@ -13,6 +13,7 @@
 #include "store/kv_store.h"
 #include "store/snapshot_source.h"
 #include "tools/dump/directory.h"
+#include "tools/dump/report.h"
 #include "tools/dump/scratch.h"
 #include "wal/log_store.h"
 
@@ -47,6 +48,8 @@ struct RebuildOptions {
   // What the cluster ran with (raftkvd --max-sessions, --session-ttl): it decides which retries
   // were taken for such.
   store::KvStoreOptions kv;
+  // Where to show how far it has got; null: nowhere.
+  Report* report = nullptr;
 };
 
 // Not thread-safe.
@@ -92,7 +95,7 @@ class RebuiltState {
 store::EngineOptions ScratchEngineOptions(const std::string& path);
 
 // Applies log entries (Read's order) until `done`, without ever passing a revision: an entry raises
-// it by one at most. Shared by replay and salvage.
+// it by one at most. Shared by replay, salvage and verify.
 class Replayer {
  public:
   // All must outlive it; `kv` is of `engine`.

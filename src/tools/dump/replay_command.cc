@@ -45,6 +45,7 @@ class ReplayCommand : public DirectoryCommand {
 Status ReplayCommand::RunOn(const NodeDirectory& directory, Report* report) {
   RAFTKV_RETURN_IF_ERROR(CheckNewCluster(directory.engine()->identity().cluster,
                                          restore_.identity.cluster, "the directory"));
+  flags_.options().report = report;
   RAFTKV_ASSIGN_OR_RETURN(const auto state,
                           RebuiltState::Make(directory, flags_.scratch(), flags_.options()));
   const store::AppliedRecord applied = state->kv().applied();

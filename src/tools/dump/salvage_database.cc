@@ -7,12 +7,12 @@
 
 #include <rocksdb/write_batch.h>
 
-#include "common/coding.h"
 #include "store/engine_files.h"
 #include "store/engine_options.h"
 #include "store/identity_codec.h"
 #include "tools/dump/child.h"
 #include "tools/dump/rebuild.h"
+#include "tools/dump/wal_records.h"
 #include "wal/keys.h"
 #include "wal/wal_format.h"
 
@@ -24,8 +24,6 @@ namespace fs = std::filesystem;
 // As Engine::Bootstrap makes the families, RocksDB numbers them. The WAL has the numbers.
 constexpr uint32_t kRaftMetaId = 1;
 constexpr uint32_t kRaftLogId = 2;
-
-std::string_view View(const rocksdb::Slice& slice) { return {slice.data(), slice.size()}; }
 
 rocksdb::DBOptions RepairOptions() {
   rocksdb::DBOptions options = store::DatabaseOptions({});
@@ -121,51 +119,26 @@ class WalFileReader {
   std::string batch_;
 };
 
-// The updates of one WAL record, with their sequence numbers.
-class Updates : public rocksdb::WriteBatch::Handler {
- public:
-  // Of family `id`; without a value: a delete.
-  using Visitor = std::function<void(uint32_t id, uint64_t sequence, const rocksdb::Slice& key,
-                                     const rocksdb::Slice* value, const rocksdb::Slice* end)>;
-
-  Updates(uint64_t sequence, const Visitor& visit) : sequence_(sequence), visit_(visit) {}
-
-  rocksdb::Status PutCF(uint32_t id, const rocksdb::Slice& key,
-                        const rocksdb::Slice& value) override {
-    visit_(id, sequence_++, key, &value, nullptr);
-    return rocksdb::Status::OK();
+Status AddTo(rocksdb::ColumnFamilyHandle* family, const WalUpdate& update,
+             rocksdb::WriteBatch* batch) {
+  const rocksdb::Slice key(update.key.data(), update.key.size());
+  const rocksdb::Slice value(update.value.data(), update.value.size());
+  rocksdb::Status added;
+  switch (update.kind) {
+    case WalUpdateKind::kPut:
+      added = batch->Put(family, key, value);
+      break;
+    case WalUpdateKind::kDelete:
+      added = batch->Delete(family, key);
+      break;
+    case WalUpdateKind::kDeleteRange:
+      added = batch->DeleteRange(family, key, value);
+      break;
+    case WalUpdateKind::kSingleDelete:
+    case WalUpdateKind::kMerge:
+      added = rocksdb::Status::NotSupported("a change that is not of this program");
   }
-  rocksdb::Status DeleteCF(uint32_t id, const rocksdb::Slice& key) override {
-    visit_(id, sequence_++, key, nullptr, nullptr);
-    return rocksdb::Status::OK();
-  }
-  rocksdb::Status DeleteRangeCF(uint32_t id, const rocksdb::Slice& begin,
-                                const rocksdb::Slice& end) override {
-    visit_(id, sequence_++, begin, nullptr, &end);
-    return rocksdb::Status::OK();
-  }
-  rocksdb::Status SingleDeleteCF(uint32_t, const rocksdb::Slice&) override {
-    return rocksdb::Status::NotSupported("a SingleDelete: not of this program");
-  }
-
- private:
-  uint64_t sequence_;
-  const Visitor& visit_;
-};
-
-uint64_t SequenceOf(std::string_view batch) {
-  uint64_t sequence = 0;
-  ConsumeLittleEndian64(&batch, &sequence);
-  return sequence;
-}
-
-Status Iterate(std::string_view batch, const Updates::Visitor& visit) {
-  if (batch.size() < wal::kBatchHeaderBytes) {
-    return Status(Code::kCorruption, "a WAL record is too short");
-  }
-  Updates updates(SequenceOf(batch), visit);
-  const rocksdb::WriteBatch parsed{std::string(batch)};
-  return store::FromRocksDb(parsed.Iterate(&updates), "reading a WAL record");
+  return store::FromRocksDb(added, "taking a WAL record over");
 }
 
 }  // namespace
@@ -246,49 +219,42 @@ Status SalvagedDatabase::ReadWal(const std::string& db_path) {
   }
   Status status;
   std::string damage;  // met, and nothing intact behind it yet
-  const auto apply = [&](std::string_view batch) {
+  const auto apply = [&](const WalRecord& record) {
     rocksdb::WriteBatch out;
-    const auto add = [&](uint32_t id, uint64_t sequence, const rocksdb::Slice& key,
-                         const rocksdb::Slice* value, const rocksdb::Slice* end) {
-      if (id != kRaftMetaId && id != kRaftLogId) return;
-      if (sequence <= flushed[id - 1]) return;
-      rocksdb::ColumnFamilyHandle* const target = targets[id - 1];
-      const rocksdb::Status added = value != nullptr ? out.Put(target, key, *value)
-                                    : end != nullptr ? out.DeleteRange(target, key, *end)
-                                                     : out.Delete(target, key);
-      if (status.ok()) status = store::FromRocksDb(added, "taking a WAL record over");
-    };
-    if (const Status read = Iterate(batch, add); !read.ok()) {
-      damage = read.message();
-      return;
+    uint64_t sequence = record.sequence;
+    for (const WalUpdate& update : record.updates) {
+      const uint64_t at = sequence++;
+      if (update.family != kRaftMetaId && update.family != kRaftLogId) continue;
+      if (at <= flushed[update.family - 1]) continue;
+      const Status added = AddTo(targets[update.family - 1], update, &out);
+      if (!added.ok()) {
+        damage = added.message();
+        return;
+      }
     }
     rocksdb::WriteOptions options;
     options.disableWAL = true;
     const rocksdb::Status written = db_->Write(options, &out);
     if (status.ok()) status = store::FromRocksDb(written, "taking a WAL record over");
   };
-  const auto count = [&](std::string_view batch) {
-    ++tail_.records;
-    const auto note = [&](uint32_t id, uint64_t, const rocksdb::Slice& key,
-                          const rocksdb::Slice* value, const rocksdb::Slice*) {
-      const auto index = wal::ParseLogKey(View(key));
-      if (id != kRaftLogId || value == nullptr || !index) return;
+  const auto count = [&](const WalRecord& record) {
+    ++tail_.records;  // what does not decode counts as a record all the same
+    for (const WalUpdate& update : record.updates) {
+      const auto index = wal::ParseLogKey(update.key);
+      if (update.family != kRaftLogId || update.kind != WalUpdateKind::kPut || !index) continue;
       if (tail_.first_entry.none()) tail_.first_entry = *index;
       tail_.last_entry = *index;
-    };
-    // What does not decode counts as a record all the same.
-    (void)Iterate(batch, note);
-  };
-  const std::function<void(std::string_view)> on_record = [&](std::string_view batch) {
-    // What the tables have anyway is not missed.
-    const bool missed = SequenceOf(batch) > std::min(flushed[0], flushed[1]) + 1;
-    if (!damage.empty() && missed && tail_.damage.empty()) tail_.damage = damage;
-    if (tail_.damage.empty()) {
-      damage.clear();
-      apply(batch);
-    } else {
-      count(batch);
     }
+  };
+  const std::function<void(std::string_view)> on_record = [&](std::string_view payload) {
+    const rocksdb::WriteBatch batch{std::string(payload)};
+    const WalRecord record = ReadBatch(batch);
+    // What the tables have anyway is not missed.
+    const bool missed = record.sequence > std::min(flushed[0], flushed[1]) + 1;
+    if (!damage.empty() && missed && tail_.damage.empty()) tail_.damage = damage;
+    if (!tail_.damage.empty()) return count(record);
+    damage = record.status.ok() ? "" : record.status.message();
+    if (record.status.ok()) apply(record);
   };
   const std::function<void(const std::string&)> on_damage = [&](const std::string& where) {
     if (damage.empty()) damage = where;

@@ -5,17 +5,11 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <vector>
-
-#include "wal/log_store.h"
 
 namespace raftkv::tools::dump {
 namespace {
 
 namespace fs = std::filesystem;
-
-// Replayed at once: bounds memory, and is large enough for RocksDB's batches to be efficient.
-constexpr uint64_t kReplayBytes = 4 << 20;
 
 Status IoError(const std::string& what, const std::error_code& error) {
   return Status(Code::kIoError, what + ": " + error.message());
@@ -72,50 +66,6 @@ Status CopyDatabase(const std::string& db_path, const std::string& copy_path) {
     if (error) return IoError("listing " + db_path, error);
     if (!it->is_regular_file(error)) continue;
     RAFTKV_RETURN_IF_ERROR(CopyFile(it->path(), fs::path(copy_path) / it->path().filename()));
-  }
-  return Status::Ok();
-}
-
-StatusOr<std::unique_ptr<ReplayedState>> ReplayedState::Make(const NodeDirectory& directory,
-                                                             const ScratchDirectory& scratch,
-                                                             Index through) {
-  store::EngineOptions options;
-  options.path = scratch.path() + "/db";
-  options.wal_recovery = directory.scan().recovery;
-  RAFTKV_RETURN_IF_ERROR(CopyDatabase(directory.db_path(), options.path));
-  std::unique_ptr<ReplayedState> state(new ReplayedState());
-  RAFTKV_ASSIGN_OR_RETURN(state->engine_, store::Engine::Open(options));
-  RAFTKV_ASSIGN_OR_RETURN(state->store_,
-                          store::KvStore::Open(state->engine_.get(), store::KvStoreOptions()));
-  RAFTKV_RETURN_IF_ERROR(state->Replay(through));
-  return state;
-}
-
-Status ReplayedState::Replay(Index through) {
-  wal::LogStore log(engine_.get());
-  RAFTKV_ASSIGN_OR_RETURN(const wal::RecoveredLog recovered, log.Recover());
-  Index applied = store_->applied().position.index;
-  if (through < applied) {
-    return Status(Code::kOutOfRange, "the state in the directory is already applied up to index " +
-                                         std::to_string(applied.value()) +
-                                         ": there is no older one");
-  }
-  if (through > recovered.last) {
-    return Status(Code::kOutOfRange,
-                  "the log ends at index " + std::to_string(recovered.last.value()));
-  }
-  if (applied < recovered.before_first.index) {
-    return Status(Code::kCorruption,
-                  "the log begins at index " + std::to_string(recovered.first.value()) +
-                      ", but the state was applied only up to " + std::to_string(applied.value()));
-  }
-  while (applied < through) {
-    std::vector<Entry> entries;
-    RAFTKV_RETURN_IF_ERROR(log.Read(applied + 1, through, kReplayBytes, &entries));
-    std::vector<store::ApplyResult> results;
-    store_->Apply(entries, &results);
-    replayed_ += entries.size();
-    applied = entries.back().index;
   }
   return Status::Ok();
 }

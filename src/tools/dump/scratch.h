@@ -1,15 +1,10 @@
-// A copy of a node's database in which the log can be replayed, so that the original stays as it
-// is.
+// Where commands work that need a database to write to: the original stays as it is.
 #pragma once
 
 #include <memory>
 #include <string>
 
 #include "common/status.h"
-#include "common/types.h"
-#include "store/engine.h"
-#include "store/kv_store.h"
-#include "tools/dump/directory.h"
 
 namespace raftkv::tools::dump {
 
@@ -39,26 +34,5 @@ Status CopyFile(const std::string& from, const std::string& to);
 // once written, so they are hard-linked where both are on one file system; everything else, which
 // an open may append to or cut, is copied.
 Status CopyDatabase(const std::string& db_path, const std::string& copy_path);
-
-// What a restarted node would have applied, in a copy.
-class ReplayedState {
- public:
-  // Copies, opens for writing, and applies the log after the applied record up to `through`.
-  // kOutOfRange when the log does not go that far, or the record is already beyond it.
-  static StatusOr<std::unique_ptr<ReplayedState>> Make(const NodeDirectory& directory,
-                                                       const ScratchDirectory& scratch,
-                                                       Index through);
-
-  store::Engine* engine() const { return engine_.get(); }
-  uint64_t replayed() const { return replayed_; }
-
- private:
-  ReplayedState() = default;
-  Status Replay(Index through);
-
-  std::unique_ptr<store::Engine> engine_;
-  std::unique_ptr<store::KvStore> store_;
-  uint64_t replayed_ = 0;
-};
 
 }  // namespace raftkv::tools::dump

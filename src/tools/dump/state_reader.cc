@@ -42,6 +42,12 @@ StatusOr<store::AppliedRecord> ReadApplied(store::Engine* engine) {
   return store::DecodeAppliedRecord(record);
 }
 
+StatusOr<store::AppliedRecord> ReadAppliedOrInitial(store::Engine* engine) {
+  StatusOr<store::AppliedRecord> applied = ReadApplied(engine);
+  if (applied.status().code() == Code::kNotFound) return store::AppliedRecord();
+  return applied;
+}
+
 DataRange DataRange::StartingWith(const std::string& prefix) {
   const std::string from = store::DataKeysStartingWith(prefix);
   return {from, Behind(from)};

@@ -14,6 +14,8 @@ namespace raftkv::tools::dump {
 // The applied record that is in the directory. In a read-only engine that is what was flushed,
 // since kv is written without WAL. kNotFound when nothing ever was.
 StatusOr<store::AppliedRecord> ReadApplied(store::Engine* engine);
+// The same where nothing flushed is a state like another: the one before the first entry.
+StatusOr<store::AppliedRecord> ReadAppliedOrInitial(store::Engine* engine);
 
 // Data keys (store/mvcc.h) from `from` up to but not `end`.
 struct DataRange {

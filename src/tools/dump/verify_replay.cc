@@ -3,12 +3,11 @@
 #include <memory>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "store/kv_kinds.h"
 #include "store/kv_store.h"
 #include "tools/dump/log_reader.h"
-#include "tools/dump/progress.h"
+#include "tools/dump/rebuild.h"
 #include "tools/dump/state_compare.h"
 #include "tools/dump/state_reader.h"
 #include "tools/dump/verify_window.h"
@@ -19,9 +18,6 @@ namespace {
 
 constexpr char kReplay[] = "replay";
 
-// Applied at once: bounds memory, and is large enough for RocksDB's batches to be efficient.
-constexpr uint64_t kReplayBytes = 4 << 20;
-
 struct Rebuilt {
   std::unique_ptr<store::Engine> engine;
   store::AppliedRecord applied;
@@ -30,10 +26,7 @@ struct Rebuilt {
 // What the log makes of an empty store.
 StatusOr<Rebuilt> Rebuild(store::Engine* engine, const ScratchDirectory& scratch, Index through,
                           Report* report) {
-  store::EngineOptions options;
-  options.path = scratch.path() + "/rebuilt";
-  options.block_cache_bytes = 16 << 20;
-  options.kv_memtable_bytes = 16 << 20;
+  const store::EngineOptions options = ScratchEngineOptions(scratch.path() + "/rebuilt");
   RAFTKV_RETURN_IF_ERROR(store::Engine::Bootstrap(options, engine->identity(),
                                                   wal::LogStore::BootstrapRecords(Membership())));
   Rebuilt rebuilt;
@@ -41,15 +34,10 @@ StatusOr<Rebuilt> Rebuild(store::Engine* engine, const ScratchDirectory& scratch
   RAFTKV_ASSIGN_OR_RETURN(const std::unique_ptr<store::KvStore> state,
                           store::KvStore::Open(rebuilt.engine.get(), store::KvStoreOptions()));
   const wal::LogStore log(engine);
-  Progress progress(report, "replaying the log", "entries", through.value());
-  for (Index next(1); next <= through;) {
-    std::vector<Entry> entries;
-    RAFTKV_RETURN_IF_ERROR(log.Read(next, through, kReplayBytes, &entries));
-    std::vector<store::ApplyResult> results;
-    state->Apply(entries, &results);
-    progress.Add(entries.size());
-    next = entries.back().index + 1;
-  }
+  RebuildOptions rebuild;
+  rebuild.report = report;
+  Replayer replayer(&log, rebuilt.engine.get(), state.get());
+  RAFTKV_RETURN_IF_ERROR(replayer.Run(through, 0, rebuild).status());
   rebuilt.applied = state->applied();
   return rebuilt;
 }

@@ -1,7 +1,5 @@
 #include "tools/dump/wal_records.h"
 
-#include <rocksdb/write_batch.h>
-
 #include "common/coding.h"
 #include "store/engine.h"
 #include "wal/wal_format.h"
@@ -79,21 +77,23 @@ std::string_view WalUpdateKindName(WalUpdateKind kind) {
   return "unknown";
 }
 
+WalRecord ReadBatch(const rocksdb::WriteBatch& batch) {
+  WalRecord record;
+  record.bytes = batch.Data().size();
+  record.sequence = FirstSequence(batch.Data());
+  record.status = record.bytes < wal::kBatchHeaderBytes
+                      ? Status(Code::kCorruption,
+                               "its checksum is right, but it is too short for a write batch")
+                      : Decode(batch, &record.updates);
+  return record;
+}
+
 StatusOr<wal::WalFileScan> ForEachWalRecord(const store::WalFile& file,
                                             const std::function<void(const WalRecord&)>& each) {
-  WalRecord record;
   return wal::ScanWalFile(file.path, file.number, [&](uint64_t offset, std::string_view payload) {
-    // The updates point into the batch's copy of the payload.
     const rocksdb::WriteBatch batch{std::string(payload)};
+    WalRecord record = ReadBatch(batch);
     record.offset = offset;
-    record.bytes = payload.size();
-    record.sequence = FirstSequence(payload);
-    record.updates.clear();
-    record.status = payload.size() < wal::kBatchHeaderBytes
-                        ? Status(Code::kCorruption,
-                                 "its checksum is right, but it is too short "
-                                 "for a write batch")
-                        : Decode(batch, &record.updates);
     each(record);
   });
 }

@@ -15,6 +15,8 @@
 #include <string_view>
 #include <vector>
 
+#include <rocksdb/write_batch.h>
+
 #include "common/status.h"
 #include "store/engine_files.h"
 #include "wal/wal_file_scan.h"
@@ -42,6 +44,9 @@ struct WalRecord {
   std::vector<WalUpdate> updates;
   Status status;  // kCorruption: the bytes are those that were written, and no batch
 };
+
+// The record that `batch` is, its views pointing into it; without an offset.
+WalRecord ReadBatch(const rocksdb::WriteBatch& batch);
 
 // Calls `each` for every whole record in front of any damage, in order. The result says how the
 // file ends: with `damage`, precisely where and why it could not be read on. Memory is bounded by
