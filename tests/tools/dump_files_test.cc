@@ -1,5 +1,6 @@
 // raftkv-dump files, and the readers behind it.
 #include <filesystem>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -42,6 +43,19 @@ class DumpFilesTest : public DumpTest {
     return directory_ + "/db/" + table["name"].get<std::string>();
   }
 };
+
+// What a crash leaves of a flush is no damage.
+TEST_F(DumpFilesTest, ATableThatIsNotPartOfTheDatabase) {
+  MakeFlushedNode();
+  std::ofstream(directory_ + "/db/000999.sst") << "half of a table";
+  const ProgramResult text = Dump({"files", "--verify"});
+  EXPECT_EQ(text.exit_code, kExitFine) << text.out << text.err;
+  EXPECT_THAT(text.out, HasSubstr("unfinished  unknown\n"));
+  EXPECT_THAT(text.out, HasSubstr("1 of them are no part of the database"));
+  // Without a MANIFEST it might be.
+  fs::remove(directory_ + "/db/CURRENT");
+  EXPECT_THAT(Dump({"files"}).out, HasSubstr("PROBLEM: 000999.sst can't be read: "));
+}
 
 TEST_F(DumpFilesTest, EveryTableWithItsRanges) {
   MakeFlushedNode();

@@ -1,4 +1,5 @@
 #include "tools/dump/describe.h"
+#include "tools/dump/facts.h"
 
 #include <set>
 
@@ -237,7 +238,7 @@ std::string ConfigText(const Json& config) {
 std::string CommandText(const Json& command) {
   std::string out = OpText(command);
   out += ", request " + command["request_id"].get<std::string>();
-  out += ", time " + command["time_ms"].dump();
+  out += ", time " + TimeText(command["time_ms"].get<uint64_t>());
   if (command.contains("session")) {
     out += ", session " + command["session"].get<std::string>() + " sequence " +
            command["sequence"].dump();

@@ -15,7 +15,13 @@ Json RangeJson(const std::optional<NumberRange>& range) {
   return {{"first", range->first}, {"last", range->last}};
 }
 
-std::string StateText(const SstFile& file, bool verified) {
+// Of a flush or a compaction that a crash cut short: no part of the database.
+bool IsUnfinished(const SstListing& listing, const SstFile& file) {
+  return listing.manifest.ok() && !file.level && file.status.code() == Code::kCorruption;
+}
+
+std::string StateText(const SstFile& file, bool verified, bool unfinished) {
+  if (unfinished) return "unfinished";
   if (file.status.code() == Code::kNotFound) return "missing";
   if (!file.status.ok()) return "damaged";
   return verified ? "verified" : "readable";
@@ -44,12 +50,13 @@ std::string RangeText(const NumberRange& range) {
 std::string FileText(const SstFile& file, const std::string& state) {
   char columns[160];
   std::snprintf(
-      columns, sizeof(columns), "%-12s %-10s %5s %12llu %10llu %10llu  %-8s ", file.name.c_str(),
+      columns, sizeof(columns), "%-12s %-10s %5s %12llu %10llu %10llu  %-10s ", file.name.c_str(),
       file.family.empty() ? "?" : file.family.c_str(),
       file.level ? std::to_string(*file.level).c_str() : "-",
       static_cast<unsigned long long>(file.bytes), static_cast<unsigned long long>(file.entries),
       static_cast<unsigned long long>(file.deletions + file.range_deletions), state.c_str());
   if (file.indexes) return columns + (" indexes " + RangeText(*file.indexes));
+  if (file.largest.empty()) return std::string(columns) + " unknown";
   std::string text = columns;
   if (file.revisions) text += " revisions " + RangeText(*file.revisions) + ",";
   return text + " \"" + EscapeText(file.smallest) + "\" to \"" + EscapeText(file.largest) + "\"";
@@ -70,18 +77,17 @@ class FilesCommand : public Command {
 
  private:
   Status Run(Report* report) override;
-  void Show(const SstFile& file, Report* report) const;
+  void Show(const SstFile& file, bool unfinished, Report* report) const;
 
   std::string path_;
   SstFileOptions options_;
 };
 
-void FilesCommand::Show(const SstFile& file, Report* report) const {
-  const std::string state = StateText(file, options_.verify);
+void FilesCommand::Show(const SstFile& file, bool unfinished, Report* report) const {
+  const std::string state = StateText(file, options_.verify, unfinished);
   report->Record([&] { return FileText(file, state); }, [&] { return FileJson(file, state); });
-  if (file.status.ok()) return;
-  // A table that is no part of the database, of a flush that a crash cut short, is in no one's way.
-  if (!file.level && file.status.code() == Code::kCorruption) {
+  if (file.status.ok() || unfinished) return;
+  if (file.family.empty()) {
     report->Problem(file.name + " can't be read: " + file.status.message(), {{"file", file.name}});
     return;
   }
@@ -96,7 +102,7 @@ Status FilesCommand::Run(Report* report) {
   if (report->output().format == Format::kText) {
     report->Record(
         [] {
-          return "name         family     level        bytes    entries  deletions  state     "
+          return "name         family     level        bytes    entries  deletions  state       "
                  "range";
         },
         [] { return Json(); });
@@ -109,7 +115,7 @@ Status FilesCommand::Run(Report* report) {
       ExamineSstFile(options_, &file);
       bytes += file.bytes;
       if (listing.manifest.ok() && !file.level) ++unlisted;
-      Show(file, report);
+      Show(file, IsUnfinished(listing, file), report);
       progress.Add();
     }
   }

@@ -37,8 +37,7 @@ Json FamiliesJson(store::Engine* engine) {
     json.push_back(
         {{"name", name},
          {"sst_bytes", engine->IntProperty(handle, "rocksdb.total-sst-files-size")},
-         {"memtable_bytes", engine->IntProperty(handle, "rocksdb.cur-size-all-mem-tables")},
-         {"keys_estimate", engine->IntProperty(handle, "rocksdb.estimate-num-keys")}});
+         {"memtable_bytes", engine->IntProperty(handle, "rocksdb.cur-size-all-mem-tables")}});
   }
   return json;
 }
