@@ -66,6 +66,9 @@ LAYERS = {
     "check": Layer(["check/", "common/"], r"nlohmann/.*"),
     "sim": Layer(["sim/", "store/", "wal/", "raft/", "common/"], ANYTHING, ANYTHING),
     "server": Layer(["server/", "store/", "wal/", "raft/", "common/"], ANYTHING, ANYTHING),
+    # Knows a node only from outside: by its client API, its process and its files.
+    "torture": Layer(["torture/", "tools/ctl/", "tools/support/", "check/", "common/"], ANYTHING,
+                     ANYTHING),
     "tools": Layer(["tools/", "check/", "store/", "wal/", "raft/", "common/"], ANYTHING, ANYTHING),
 }
 

@@ -1,0 +1,162 @@
+// The shim in a real process, and the power cut after it: what was synced stays, what was not may
+// go.
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+
+#include <chrono>
+#include <cstdio>
+#include <ctime>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <optional>
+#include <set>
+
+#include "torture/undo_log.h"
+
+namespace raftkv::torture {
+namespace {
+
+#ifdef RAFTKV_SHIM
+
+namespace fs = std::filesystem;
+
+class Shim : public testing::Test {
+ protected:
+  Shim() {
+    std::string pattern = testing::TempDir() + "raftkv-shim-XXXXXX";
+    root_ = mkdtemp(pattern.data());
+    Clean();
+  }
+  ~Shim() override { fs::remove_all(root_); }
+
+  void Clean() {
+    for (const char* name : {"/data", "/undo"}) {
+      fs::remove_all(root_ + name);
+      fs::create_directories(root_ + name);
+    }
+  }
+
+  // A process that does these steps and is gone.
+  void Run(const std::string& steps) {
+    const std::string command = "LD_PRELOAD=" RAFTKV_SHIM " RAFTKV_TORTURE_DATA=" + root_ +
+                                "/data RAFTKV_TORTURE_UNDO=" + root_ +
+                                "/undo " RAFTKV_SHIM_PROBE " " + root_ + "/data " + steps;
+    ASSERT_EQ(std::system(command.c_str()), 0) << command;
+  }
+
+  void Cut(uint64_t seed) {
+    Rng rng(seed);
+    const auto cut = CutPower(root_ + "/undo/log", root_, &rng);
+    ASSERT_TRUE(cut.ok()) << cut.status();
+  }
+
+  std::optional<std::string> Read(const std::string& name) const {
+    std::ifstream file(root_ + "/data/" + name, std::ios::binary);
+    if (!file) return std::nullopt;
+    return std::string(std::istreambuf_iterator<char>(file), {});
+  }
+
+  // What `name` holds after `steps` and a power cut, over many seeds. "-": there is no such file.
+  std::set<std::string> Outcomes(const std::string& steps, const std::string& name) {
+    std::set<std::string> outcomes;
+    for (uint64_t seed = 0; seed < 40; ++seed) {
+      Clean();
+      Run(steps);
+      Cut(seed);
+      outcomes.insert(Read(name).value_or("-"));
+    }
+    return outcomes;
+  }
+
+  using Set = std::set<std::string>;
+  std::string root_;
+};
+
+TEST_F(Shim, WhatIsSyncedStays) {
+  EXPECT_EQ(Outcomes("write:f:abc sync:f syncdir", "f"), Set({"abc"}));
+}
+
+TEST_F(Shim, WhatIsNotSyncedMayBeLost) {
+  EXPECT_EQ(Outcomes("write:f:abc sync:f syncdir write:f:def", "f"), Set({"abc", "abcdef"}));
+}
+
+TEST_F(Shim, TheFirstPartOfWhatIsNotSyncedMayStay) {
+  EXPECT_EQ(Outcomes("write:f:abc sync:f syncdir write:f:d write:f:e", "f"),
+            Set({"abc", "abcd", "abcde"}));
+}
+
+TEST_F(Shim, BytesThatWereWrittenOverComeBack) {
+  EXPECT_EQ(Outcomes("write:f:abcdef sync:f syncdir at:f:2:XYZ", "f"), Set({"abcdef", "abXYZf"}));
+  EXPECT_EQ(Outcomes("write:f:abcdef sync:f syncdir at:f:4:XYZ", "f"), Set({"abcdef", "abcdXYZ"}));
+}
+
+TEST_F(Shim, AFileThatWasEmptiedComesBack) {
+  EXPECT_EQ(Outcomes("write:f:abc sync:f syncdir empty:f", "f"), Set({"abc", ""}));
+}
+
+TEST_F(Shim, AFileWhoseDirectoryIsNotSyncedMayBeMissing) {
+  EXPECT_EQ(Outcomes("write:f:abc sync:f", "f"), Set({"-", "abc"}));
+}
+
+TEST_F(Shim, ARenameWithoutASyncOfTheDirectoryMayNotHaveHappened) {
+  const std::string steps = "write:f:old write:g:new sync:f sync:g syncdir rename:g:f";
+  EXPECT_EQ(Outcomes(steps, "f"), Set({"old", "new"}));
+  EXPECT_EQ(Outcomes(steps, "g"), Set({"-", "new"}));
+  EXPECT_EQ(Outcomes(steps + " syncdir", "f"), Set({"new"}));
+}
+
+TEST_F(Shim, ARenameOfWhatIsNotSyncedLosesBoth) {
+  EXPECT_EQ(Outcomes("write:f:old sync:f write:g: syncdir write:g:new rename:g:f syncdir", "f"),
+            Set({"", "new"}));
+}
+
+TEST_F(Shim, ADeletedFileMayComeBack) {
+  EXPECT_EQ(Outcomes("write:f:abc sync:f syncdir delete:f", "f"), Set({"-", "abc"}));
+  EXPECT_EQ(Outcomes("write:f:abc sync:f syncdir delete:f syncdir", "f"), Set({"-"}));
+}
+
+// The page cache survives a kill, but nothing became durable by it.
+TEST_F(Shim, WhatALifeBeforeDidNotSyncMayStillBeLost) {
+  std::set<std::string> outcomes;
+  for (uint64_t seed = 0; seed < 40; ++seed) {
+    Clean();
+    Run("write:f:abc sync:f syncdir write:f:d");
+    EXPECT_EQ(Read("f"), "abcd");
+    Run("write:f:e");
+    Cut(seed);
+    outcomes.insert(Read("f").value_or("-"));
+  }
+  EXPECT_EQ(outcomes, Set({"abc", "abcd", "abcde"}));
+  Clean();
+  Run("write:f:abc syncdir");
+  Run("sync:f");
+  Cut(1);
+  EXPECT_EQ(Read("f"), "abc");
+}
+
+TEST_F(Shim, TheLogIsEmptyWhenAllIsSynced) {
+  Run("write:f:abc write:g:def sync:f sync:g syncdir");
+  EXPECT_EQ(fs::file_size(root_ + "/undo/log"), 0u);
+}
+
+TEST_F(Shim, TheWallClockIsMoved) {
+  const int64_t offset = 1000LL * 1'000'000'000;
+  std::ofstream(root_ + "/clock", std::ios::binary)
+      .write(reinterpret_cast<const char*>(&offset), sizeof offset);
+  Run("clock > " + root_ + "/plain");
+  setenv("RAFTKV_TORTURE_CLOCK", (root_ + "/clock").c_str(), 1);
+  Run("clock > " + root_ + "/moved");
+  unsetenv("RAFTKV_TORTURE_CLOCK");
+  int64_t plain = 0, moved = 0;
+  std::ifstream(root_ + "/plain") >> plain;
+  std::ifstream(root_ + "/moved") >> moved;
+  EXPECT_NEAR(static_cast<double>(moved - plain), 1000, 60);
+}
+
+#endif
+
+}  // namespace
+}  // namespace raftkv::torture
