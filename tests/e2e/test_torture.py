@@ -1,0 +1,70 @@
+"""raftkv-torture: a short run must pass, and a run on a disk that lies must not."""
+
+import json
+import os
+import re
+import subprocess
+
+import pytest
+from harness.cluster import BIN_DIR
+
+_SEED = int(os.environ.get("RAFTKV_SEED", 7))
+_SECONDS = int(os.environ.get("RAFTKV_TORTURE_SECONDS", 30))
+
+
+def torture(directory, *args, timeout_s=240):
+    done = subprocess.run(
+        [BIN_DIR / "raftkv-torture", "--dir", directory, *map(str, args)],
+        capture_output=True, text=True, timeout=timeout_s, check=False)
+    print(done.stdout, done.stderr)
+    return done
+
+
+def has_shim():
+    return (BIN_DIR / "raftkv-torture-shim.so").exists()
+
+
+@pytest.mark.deadline(_SECONDS + 210)
+def test_a_run_with_every_fault_passes(tmp_path):
+    done = torture(tmp_path / "run", "--seed", _SEED, "--seconds", _SECONDS,
+                   timeout_s=_SECONDS + 200)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+    assert "PASS" in done.stdout
+    report = json.loads((tmp_path / "run/report.json").read_text())
+    assert report["verdict"] == "OK" and report["problems"] == []
+    assert report["operations"]["ok"] > 20 * _SECONDS
+    assert len(report["faults"]) >= _SECONDS // 8
+    page = (tmp_path / "run/report.html").read_text()
+    assert "<svg" in page and not re.search(r"(src|href)=", page)
+    # The file says what was judged: another look at it comes to the same.
+    check = subprocess.run([BIN_DIR / "raftkv-check", tmp_path / "run/history.jsonl"],
+                           capture_output=True, text=True, timeout=200, check=False)
+    assert check.returncode == 0, check.stdout
+
+
+@pytest.mark.skipif(not has_shim(), reason="built with sanitizers, so without the shim")
+@pytest.mark.deadline(200)
+def test_a_disk_that_lies_is_found_out(tmp_path):
+    done = torture(tmp_path / "run", "--seed", 1, "--seconds", 40, "--faults", "power",
+                   "--lying-disk", timeout_s=190)
+    assert done.returncode == 1, done.stdout[-3000:] + done.stderr
+    assert "checker: ILLEGAL" in done.stdout
+    assert "FAIL; again: raftkv-torture --seed 1" in done.stdout
+    assert (tmp_path / "run/report.violation.html").exists()
+
+
+def test_a_cluster_that_is_there(tmp_path, make_cluster):
+    cluster = make_cluster(3).start()
+    endpoints = ",".join(node.address for node in cluster.nodes)
+    for _ in range(2):  # the second finds the keys of the first
+        done = torture(tmp_path / "run", "--seed", 1, "--seconds", 3, "--endpoints", endpoints)
+        assert done.returncode == 0 and "checker: OK" in done.stdout
+    assert all(node.running for node in cluster.nodes)
+
+
+def test_what_can_not_be_done_is_said(tmp_path):
+    for args, said in ((["--faults", "flood"], "no fault 'flood'"),
+                       (["--clients", "50", "--keys", "2"], "--keys"),
+                       (["--raftkvd", "/nowhere"], "/nowhere")):
+        done = torture(tmp_path / "run", *args)
+        assert done.returncode == 2 and said in done.stderr
