@@ -27,10 +27,19 @@ constexpr auto kJoinTimeout = std::chrono::seconds(30);
 
 Status MakeDirectory(const std::string& path) {
   std::error_code error;
+  // Those that are missing, the innermost first. A directory is there after a power failure only if
+  // the one that it is in was synced; else this node, its promises forgotten, would start anew.
+  std::vector<fs::path> missing;
+  for (fs::path at = fs::absolute(path, error); !fs::exists(at, error); at = at.parent_path()) {
+    missing.push_back(at);
+  }
   fs::create_directories(path, error);
   if (error) {
     return {Code::kIoError, "can't make the data directory " + path + ": " + error.message() +
                                 "; choose a --data-dir this user may write"};
+  }
+  for (const fs::path& made : missing) {
+    RAFTKV_RETURN_IF_ERROR(store::SyncDirectory(made.parent_path()));
   }
   // Keys and values are nobody else's business.
   chmod(path.c_str(), 0700);
