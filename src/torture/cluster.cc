@@ -37,17 +37,24 @@ StatusOr<std::unique_ptr<Cluster>> Cluster::Make(const Options& options,
   for (int i = 0; i < options.nodes; ++i) {
     RAFTKV_RETURN_IF_ERROR(cluster->MakeNode(i, directory));
   }
-  cluster->ports_seen_.assign(options.nodes, std::vector<int>(options.nodes));
-  for (int from = 0; from < options.nodes; ++from) {
-    for (int to = 0; to < options.nodes; ++to) {
-      int port = cluster->node(to).peer_port;
-      if (from != to) {
-        RAFTKV_ASSIGN_OR_RETURN(port, cluster->network_.Add(from, to, port));
-      }
-      cluster->ports_seen_[from][to] = port;
-    }
+  for (int i = 0; i < options.nodes; ++i) {
+    Node& node = cluster->node(i);
+    RAFTKV_ASSIGN_OR_RETURN(node.proxied_port, cluster->network_.Add(i, node.peer_port));
   }
   return cluster;
+}
+
+Cluster::Cluster(const Options& options, std::string shim)
+    : options_(options),
+      shim_(std::move(shim)),
+      network_([this](int from, int to) { return CallerAt(from, to); }) {}
+
+std::optional<int> Cluster::CallerAt(int from_port, int to_port) const {
+  for (int i = 0; i < static_cast<int>(nodes_.size()); ++i) {
+    const pid_t pid = nodes_[i]->process.pid();
+    if (pid > 0 && HasConnection(pid, from_port, to_port)) return i;
+  }
+  return std::nullopt;
 }
 
 Cluster::~Cluster() {
@@ -109,8 +116,8 @@ int Cluster::small_disk() const {
 std::vector<std::string> Cluster::Command(int i) const {
   const Node& node = *nodes_[i];
   std::string peers;
-  for (size_t to = 0; to < nodes_.size(); ++to) {
-    peers += (to == 0 ? "" : ",") + nodes_[to]->name + "=" + Url(ports_seen_[i][to]);
+  for (const auto& peer : nodes_) {
+    peers += (peers.empty() ? "" : ",") + peer->name + "=" + Url(peer->proxied_port);
   }
   std::vector<std::string> command = {
       options_.raftkvd,
@@ -119,7 +126,7 @@ std::vector<std::string> Cluster::Command(int i) const {
       "--listen-client-urls=" + Url(node.client_port),
       "--advertise-client-urls=" + Url(node.client_port),
       "--listen-peer-urls=" + Url(node.peer_port),
-      "--initial-advertise-peer-urls=" + Url(node.peer_port),
+      "--initial-advertise-peer-urls=" + Url(node.proxied_port),
       "--listen-http-urls=" + Url(node.http_port),
       "--advertise-http-urls=" + Url(node.http_port),
       "--initial-cluster=" + peers,

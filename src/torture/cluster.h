@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,7 +23,8 @@ struct Node {
   std::string directory;  // of its own; its data is in "data" there
   std::string endpoint;   // host:port for clients
   int client_port = 0;
-  int peer_port = 0;
+  int peer_port = 0;     // where it listens
+  int proxied_port = 0;  // where the others call it
   int http_port = 0;
   bool paused = false;
   Process process;
@@ -67,8 +69,9 @@ class Cluster {
   Status Stop();
 
  private:
-  explicit Cluster(const Options& options, std::string shim)
-      : options_(options), shim_(std::move(shim)) {}
+  explicit Cluster(const Options& options, std::string shim);
+  // Which node has the connection between these ports. On the network's thread.
+  std::optional<int> CallerAt(int from_port, int to_port) const;
   Status MakeNode(int i, const std::string& directory);
   Status MakeClock(Node* node);
   std::string LogPath(int i) const { return nodes_[i]->directory + ".log"; }
@@ -76,9 +79,8 @@ class Cluster {
 
   const Options options_;
   const std::string shim_;
-  Network network_;
-  std::vector<std::unique_ptr<Node>> nodes_;
-  std::vector<std::vector<int>> ports_seen_;  // [from][to]: where `from` calls `to`
+  std::vector<std::unique_ptr<Node>> nodes_;  // as many as there will be before any starts
+  Network network_;                           // its thread looks at them
 };
 
 }  // namespace raftkv::torture

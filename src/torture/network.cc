@@ -4,15 +4,19 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <random>
-#include <vector>
+#include <set>
+#include <sstream>
+#include <utility>
 
 namespace raftkv::torture {
 namespace {
@@ -31,6 +35,27 @@ sockaddr_in Loopback(int port) {
 
 Status Failed(const std::string& what) {
   return {Code::kIoError, "can't " + what + ": " + std::strerror(errno)};
+}
+
+// The inodes of the sockets that are connected from one port to the other.
+std::set<std::string> SocketInodes(int from, int to) {
+  std::set<std::string> inodes;
+  for (const char* table : {"/proc/net/tcp", "/proc/net/tcp6"}) {
+    std::ifstream file(table);
+    std::string line;
+    while (std::getline(file, line)) {
+      std::istringstream words(line);
+      std::string word, local, remote, inode;
+      words >> word >> local >> remote;
+      for (int i = 0; i < 7; ++i) words >> inode;
+      const auto port = [](const std::string& address) {
+        return std::strtol(address.c_str() + address.rfind(':') + 1, nullptr, 16);
+      };
+      if (local.find(':') == std::string::npos || remote.find(':') == std::string::npos) continue;
+      if (port(local) == from && port(remote) == to) inodes.insert("socket:[" + inode + "]");
+    }
+  }
+  return inodes;
 }
 
 int Listen(int port) {
@@ -60,7 +85,20 @@ StatusOr<int> FreePort() {
   return Failed("find a free port");
 }
 
-Network::Network() {
+bool HasConnection(int pid, int from, int to) {
+  const std::set<std::string> sockets = SocketInodes(from, to);
+  std::error_code error;
+  namespace fs = std::filesystem;
+  for (fs::directory_iterator it("/proc/" + std::to_string(pid) + "/fd", error), end;
+       !error && it != end; it.increment(error)) {
+    std::error_code gone;
+    if (sockets.contains(fs::read_symlink(it->path(), gone))) return true;
+  }
+  return false;
+}
+
+Network::Network(std::function<std::optional<int>(int from, int to)> caller)
+    : caller_(std::move(caller)) {
   if (pipe2(wake_, O_CLOEXEC | O_NONBLOCK) != 0) wake_[0] = wake_[1] = -1;
   thread_ = std::thread([this] { Run(); });
 }
@@ -72,9 +110,9 @@ Network::~Network() {
   }
   Wake();
   thread_.join();
-  for (auto& [ends, link] : links_) {
-    close(link.listener);
-    for (const Connection& connection : link.connections) {
+  for (auto& [to, target] : targets_) {
+    close(target.listener);
+    for (const Connection& connection : target.connections) {
       close(connection.near);
       close(connection.far);
     }
@@ -85,39 +123,40 @@ Network::~Network() {
 
 void Network::Wake() { (void)!write(wake_[1], "", 1); }
 
-StatusOr<int> Network::Add(int from, int to, int port) {
-  Link link;
-  link.port = port;
-  RAFTKV_ASSIGN_OR_RETURN(const int own_port, FreePort());
-  link.listener = Listen(own_port);
-  if (link.listener < 0) return Failed("listen at port " + std::to_string(own_port));
+StatusOr<int> Network::Add(int to, int port) {
+  Target target;
+  target.port = port;
+  RAFTKV_ASSIGN_OR_RETURN(target.listener_port, FreePort());
+  target.listener = Listen(target.listener_port);
+  if (target.listener < 0) {
+    return Failed("listen at port " + std::to_string(target.listener_port));
+  }
+  const int own_port = target.listener_port;
   std::lock_guard lock(mutex_);
-  links_[{from, to}] = std::move(link);
+  targets_[to] = std::move(target);
   Wake();
   return own_port;
 }
 
 void Network::Set(int from, int to, LinkState state) {
   std::lock_guard lock(mutex_);
-  Link& link = links_.at({from, to});
-  link.state = state;
+  links_[{from, to}].state = state;
   if (state == LinkState::kReset) {
-    for (Connection& connection : link.connections) connection.dead = true;
+    for (Connection& connection : targets_.at(to).connections) {
+      if (connection.from == from) connection.dead = true;
+    }
   }
   Wake();
 }
 
 void Network::Delay(int from, int to, std::chrono::milliseconds delay) {
   std::lock_guard lock(mutex_);
-  links_.at({from, to}).delay = delay;
+  links_[{from, to}].delay = delay;
 }
 
 void Network::Heal() {
   std::lock_guard lock(mutex_);
-  for (auto& [ends, link] : links_) {
-    link.state = LinkState::kOpen;
-    link.delay = {};
-  }
+  links_.clear();
   Wake();
 }
 
@@ -130,33 +169,26 @@ void Network::Run() {
       std::lock_guard lock(mutex_);
       if (stop_) return;
       const Clock::time_point now = Clock::now();
-      for (auto& [ends, link] : links_) {
-        Accept(&link);
-        for (auto it = link.connections.begin(); it != link.connections.end();) {
-          Carry(link, &*it, now);
-          if (!it->dead) {
-            ++it;
+      for (auto& [to, target] : targets_) {
+        Accept(to, &target);
+        polled.push_back({target.listener, POLLIN, 0});
+        for (auto it = target.connections.begin(); it != target.connections.end();) {
+          const Link& link = links_[{it->from, to}];
+          Carry(target, link, &*it, now);
+          if (it->dead) {
+            close(it->near);
+            close(it->far);
+            it = target.connections.erase(it);
             continue;
           }
-          close(it->near);
-          close(it->far);
-          it = link.connections.erase(it);
-        }
-        // A call into a stalled link waits in the listener's queue, a byte in the socket.
-        if (link.state == LinkState::kStalled) continue;
-        polled.push_back({link.listener, POLLIN, 0});
-        for (const Connection& c : link.connections) {
-          const auto events = [&](const Pipe& in, const Pipe& out) {
-            const bool due = !out.chunks.empty() && out.chunks.front().first <= now;
-            return static_cast<short>((in.bytes < kPipeBytesMax ? POLLIN : 0) |
-                                      (due ? POLLOUT : 0));
-          };
-          if (c.connected) polled.push_back({c.near, events(c.to_far, c.to_near), 0});
-          polled.push_back(
-              {c.far, c.connected ? events(c.to_near, c.to_far) : static_cast<short>(POLLOUT), 0});
-          if (!c.to_far.chunks.empty() || !c.to_near.chunks.empty()) {
-            timeout_ms = kPollWhileDelayedMs;
+          // On a silent link bytes wait in the sockets.
+          if (link.state == LinkState::kOpen) {
+            Poll(*it, now, &polled);
+            if (!it->to_far.chunks.empty() || !it->to_near.chunks.empty()) {
+              timeout_ms = kPollWhileDelayedMs;
+            }
           }
+          ++it;
         }
       }
     }
@@ -167,32 +199,56 @@ void Network::Run() {
   }
 }
 
-void Network::Accept(Link* link) {
-  if (link->state == LinkState::kStalled) return;
+void Network::Poll(const Connection& c, Clock::time_point now, std::vector<pollfd>* polled) {
+  if (!c.connected) {
+    polled->push_back({c.far, POLLOUT, 0});
+    return;
+  }
+  const auto events = [now](const Pipe& in, const Pipe& out) {
+    const bool due = !out.chunks.empty() && out.chunks.front().first <= now;
+    return static_cast<short>((in.bytes < kPipeBytesMax ? POLLIN : 0) | (due ? POLLOUT : 0));
+  };
+  polled->push_back({c.near, events(c.to_far, c.to_near), 0});
+  polled->push_back({c.far, events(c.to_near, c.to_far), 0});
+}
+
+void Network::Accept(int to, Target* target) {
   for (;;) {
-    const int near = accept4(link->listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    sockaddr_in address{};
+    socklen_t size = sizeof address;
+    const int near = accept4(target->listener, reinterpret_cast<sockaddr*>(&address), &size,
+                             SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (near < 0) return;
-    if (link->state == LinkState::kReset) {
+    const std::optional<int> from = caller_(ntohs(address.sin_port), target->listener_port);
+    if (!from || links_[{*from, to}].state == LinkState::kReset) {
       close(near);
       continue;
     }
-    Connection connection;
-    connection.near = near;
-    connection.far = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     const int on = 1;
-    setsockopt(connection.near, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    setsockopt(connection.far, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    const sockaddr_in address = Loopback(link->port);
-    const int result =
-        connect(connection.far, reinterpret_cast<const sockaddr*>(&address), sizeof address);
-    connection.connected = result == 0;
-    connection.dead = result != 0 && errno != EINPROGRESS;
-    link->connections.push_back(std::move(connection));
+    setsockopt(near, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    Connection connection;
+    connection.from = *from;
+    connection.near = near;
+    target->connections.push_back(std::move(connection));
   }
 }
 
-void Network::Carry(const Link& link, Connection* connection, Clock::time_point now) {
+void Network::Connect(const Target& target, Connection* connection) {
+  connection->far = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  const int on = 1;
+  setsockopt(connection->far, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  const sockaddr_in address = Loopback(target.port);
+  const int result =
+      connect(connection->far, reinterpret_cast<const sockaddr*>(&address), sizeof address);
+  connection->connected = result == 0;
+  connection->dead = result != 0 && errno != EINPROGRESS;
+}
+
+void Network::Carry(const Target& target, const Link& link, Connection* connection,
+                    Clock::time_point now) {
   if (connection->dead || link.state != LinkState::kOpen) return;
+  if (connection->far < 0) Connect(target, connection);
+  if (connection->dead) return;
   if (!connection->connected) {
     pollfd writable{connection->far, POLLOUT, 0};
     if (poll(&writable, 1, 0) <= 0) return;

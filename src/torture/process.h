@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <atomic>
 #include <optional>
 #include <string>
 #include <vector>
@@ -29,11 +30,13 @@ class Process {
   std::optional<int> Stop(double seconds);
 
   bool started() const { return pid_ > 0; }
+  // 0 while there is none. Any thread.
+  pid_t pid() const { return pid_; }
   // How it ended, if it ended without having been told to; asks once.
   std::optional<std::string> Ended();
 
  private:
-  pid_t pid_ = 0;
+  std::atomic<pid_t> pid_ = 0;
 };
 
 }  // namespace raftkv::torture

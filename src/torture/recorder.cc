@@ -19,13 +19,14 @@ StatusOr<std::unique_ptr<Recorder>> Recorder::Make(const std::string& path) {
   return recorder;
 }
 
-void Recorder::Add(check::Operation op, int64_t end_ns) {
+void Recorder::Add(check::Operation op, int64_t end_ns, const std::string& error) {
   const std::string line = check::FormatOperation(op);
   std::lock_guard lock(mutex_);
   file_ << line << '\n';
   const auto second = static_cast<size_t>(end_ns / 1'000'000'000);
   if (seconds_.size() <= second) seconds_.resize(second + 1);
   Second& now = seconds_[second];
+  if (op.outcome != check::Outcome::kOk) ++errors_[error];
   switch (op.outcome) {
     case check::Outcome::kOk:
       ++ok_;

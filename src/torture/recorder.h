@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <fstream>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -46,7 +47,8 @@ class Recorder {
   // The history is written to `path` as it grows, so that it is there whatever happens.
   static StatusOr<std::unique_ptr<Recorder>> Make(const std::string& path);
 
-  void Add(check::Operation op, int64_t end_ns);
+  // `error`: why it did not succeed.
+  void Add(check::Operation op, int64_t end_ns, const std::string& error);
 
   uint64_t ok() const;
   uint64_t operations() const;
@@ -55,6 +57,8 @@ class Recorder {
   Status Close();
   check::History TakeHistory() { return std::move(history_); }
   const std::vector<Second>& seconds() const { return seconds_; }
+  // How often each was the reason.
+  const std::map<std::string, uint64_t>& errors() const { return errors_; }
 
  private:
   Recorder() = default;
@@ -63,6 +67,7 @@ class Recorder {
   std::ofstream file_;
   check::History history_;
   std::vector<Second> seconds_;
+  std::map<std::string, uint64_t> errors_;
   uint64_t ok_ = 0;
 };
 

@@ -13,6 +13,9 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+constexpr size_t kErrorsMax = 6;
+constexpr size_t kErrorBytesMax = 120;
+
 std::string VerdictName(const Report& report) {
   if (!report.checked) return "NOT CHECKED";
   switch (report.check.verdict) {
@@ -54,6 +57,19 @@ std::map<std::string, FaultCount> CountFaults(const Report& report) {
     }
   }
   return counts;
+}
+
+// The commonest reasons, without the ports and addresses that make one into many.
+std::vector<std::pair<std::string, uint64_t>> CommonErrors(const Report& report) {
+  std::map<std::string, uint64_t> merged;
+  for (const auto& [error, count] : report.errors) {
+    merged[error.substr(0, std::min(error.find("127.0.0.1"), kErrorBytesMax))] += count;
+  }
+  std::vector<std::pair<std::string, uint64_t>> list(merged.begin(), merged.end());
+  std::stable_sort(list.begin(), list.end(),
+                   [](const auto& a, const auto& b) { return a.second > b.second; });
+  if (list.size() > kErrorsMax) list.resize(kErrorsMax);
+  return list;
 }
 
 }  // namespace
@@ -102,6 +118,9 @@ std::string TextReport(const Report& report) {
       "latency of those that succeeded: half within %.1f ms, 99%% within %.1f ms, "
       "slowest %.1f ms\n",
       totals.p50_us / 1000.0, totals.p99_us / 1000.0, totals.max_us / 1000.0);
+  for (const auto& [error, count] : CommonErrors(report)) {
+    out += Format("%8llu times: ", static_cast<unsigned long long>(count)) + error + "\n";
+  }
   for (const auto& [name, count] : CountFaults(report)) {
     out += Format("fault %-6s %4llu times; served again within %llu ms", name.c_str(),
                   static_cast<unsigned long long>(count.times),
@@ -146,6 +165,7 @@ std::string JsonReport(const Report& report) {
   out["left_out"] = report.left_out;
   out["operations"] = {{"ok", totals.ok}, {"failed", totals.failed}, {"unknown", totals.unknown}};
   out["latency_us"] = {{"p50", totals.p50_us}, {"p99", totals.p99_us}, {"max", totals.max_us}};
+  out["errors"] = report.errors;
   out["power"] = {{"taken_back", report.power.changes},
                   {"files", report.power.files},
                   {"kept", report.power.kept}};

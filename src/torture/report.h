@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,7 @@ struct Report {
   std::vector<FaultSpan> faults;
   std::vector<LeaderChange> leaders;
   std::vector<Second> timeline;
+  std::map<std::string, uint64_t> errors;  // why operations did not succeed, how often
   PowerCut power;
   check::CheckReport check;
   bool checked = false;

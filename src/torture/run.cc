@@ -224,6 +224,7 @@ class TortureRun {
     (void)Proven(recorder_->Close());
     report_.leaders = observer_->leader_changes();
     report_.timeline = recorder_->seconds();
+    report_.errors = recorder_->errors();
   }
 
   // Every node serves, and the clients get on.

@@ -4,7 +4,8 @@
 //   RAFTKV_TORTURE_DATA   the directory to watch, absolute
 //   RAFTKV_TORTURE_UNDO   where to keep the log and what deleted files held; on the same file
 //   system RAFTKV_TORTURE_CLOCK  a file of 8 bytes: nanoseconds to add to the wall clock
-//   RAFTKV_TORTURE_LIE    if set, syncs of RocksDB's WAL and of the fence are taken for none: a disk
+//   RAFTKV_TORTURE_LIE    if set, syncs of RocksDB's WAL and of the fence are taken for none: a
+//   disk
 //                         that lies about just what an acknowledgement rests on
 //
 // The calls are made with syscall(), not by looking up the C library's: nothing to set up, whatever
@@ -12,6 +13,8 @@
 // descriptors that were duplicated. RocksDB's own log (LOG*) is left alone.
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <linux/futex.h>
+#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -86,6 +89,11 @@ class Shim {
   static Shim& Get() {
     static Shim* const shim = new Shim();  // never destroyed: threads outlive main
     return *shim;
+  }
+
+  // Whether syncs of the directory `path` are watched: also of the one that the data is in.
+  bool CoversDirectory(const std::string& path) const {
+    return Covers(path) || (log_ >= 0 && path == Parent(data_));
   }
 
   // Whether changes at `path` are watched.
@@ -231,10 +239,11 @@ int RealOpen(int directory, const char* path, int flags, mode_t mode) {
 
 int Open(int directory, const char* path, int flags, mode_t mode) {
   const bool writes = (flags & O_ACCMODE) != O_RDONLY;
-  if (!writes && (flags & O_DIRECTORY) == 0 && (flags & O_CREAT) == 0) {
+  if (!writes && (flags & O_CREAT) == 0) {
     const int fd = RealOpen(directory, path, flags, mode);
-    if (fd < 0 || !Shim::Get().Covers(Absolute(directory, path))) return fd;
-    // RocksDB opens directories without O_DIRECTORY.
+    std::string full = Absolute(directory, path);
+    while (full.size() > 1 && full.ends_with('/')) full.pop_back();
+    if (fd < 0 || !Shim::Get().CoversDirectory(full)) return fd;
     struct stat info {};
     if (fstat(fd, &info) == 0 && S_ISDIR(info.st_mode)) SetWatch(fd, Watch::kDirectory);
     return fd;
@@ -287,10 +296,11 @@ const std::atomic<int64_t>* ClockOffset() {
   return offset;
 }
 
-void Move(timespec* time) {
+// By `sign` times the offset.
+void Move(timespec* time, int sign) {
   const auto* offset = ClockOffset();
   if (offset == nullptr || time == nullptr) return;
-  const int64_t ns = time->tv_sec * 1'000'000'000 + time->tv_nsec + offset->load();
+  const int64_t ns = time->tv_sec * 1'000'000'000 + time->tv_nsec + sign * offset->load();
   time->tv_sec = ns / 1'000'000'000;
   time->tv_nsec = ns % 1'000'000'000;
 }
@@ -301,6 +311,12 @@ int RealClock(clockid_t clock, timespec* time) {
   static const auto real = reinterpret_cast<Function>(dlsym(RTLD_NEXT, "clock_gettime"));
   return real != nullptr ? real(clock, time)
                          : static_cast<int>(syscall(SYS_clock_gettime, clock, time));
+}
+
+// Who waits until a time of the moved clock, waits for the kernel's.
+bool IsWallClock(const timespec* time) {
+  constexpr time_t kYear2001 = 1'000'000'000;  // no machine has been up for so long
+  return time != nullptr && time->tv_sec > kYear2001;
 }
 
 mode_t ModeArgument(int flags, va_list* arguments) {
@@ -415,15 +431,22 @@ int fdatasync(int fd) {
   return Shim::Get().Synced(fd, real);
 }
 
-int rename(const char* from, const char* to) {
+int renameat2(int from_directory, const char* from, int to_directory, const char* to,
+              unsigned int flags) {
   const auto real = [&] {
-    return static_cast<int>(syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0));
+    return static_cast<int>(syscall(SYS_renameat2, from_directory, from, to_directory, to, flags));
   };
-  const std::string path = Absolute(AT_FDCWD, to);
+  const std::string path = Absolute(to_directory, to);
   Shim& shim = Shim::Get();
   if (!shim.Covers(path)) return real();
-  return shim.Names(UndoKind::kRename, path, Absolute(AT_FDCWD, from), true, real);
+  return shim.Names(UndoKind::kRename, path, Absolute(from_directory, from), true, real);
 }
+
+int renameat(int from_directory, const char* from, int to_directory, const char* to) {
+  return renameat2(from_directory, from, to_directory, to, 0);
+}
+
+int rename(const char* from, const char* to) { return renameat2(AT_FDCWD, from, AT_FDCWD, to, 0); }
 
 int unlinkat(int directory, const char* path, int flags) {
   const auto real = [&] { return static_cast<int>(syscall(SYS_unlinkat, directory, path, flags)); };
@@ -457,7 +480,7 @@ int mkdir(const char* path, mode_t mode) { return mkdirat(AT_FDCWD, path, mode);
 
 int clock_gettime(clockid_t clock, struct timespec* time) {
   const int result = RealClock(clock, time);
-  if (result == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) Move(time);
+  if (result == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) Move(time, 1);
   return result;
 }
 
@@ -467,6 +490,54 @@ int gettimeofday(struct timeval* time, void*) {
   time->tv_sec = now.tv_sec;
   time->tv_usec = now.tv_nsec / 1000;
   return 0;
+}
+
+int pthread_cond_timedwait(pthread_cond_t* condition, pthread_mutex_t* mutex,
+                           const struct timespec* until) {
+  using Function = int (*)(pthread_cond_t*, pthread_mutex_t*, const timespec*);
+  // Not the first version, which is for programs of another kind of condition.
+  static const auto real = [] {
+    void* found = dlvsym(RTLD_NEXT, "pthread_cond_timedwait", "GLIBC_2.3.2");
+    return reinterpret_cast<Function>(
+        found != nullptr ? found : dlsym(RTLD_NEXT, "pthread_cond_timedwait"));
+  }();
+  timespec moved = *until;
+  if (IsWallClock(until)) Move(&moved, -1);
+  return real(condition, mutex, &moved);
+}
+
+int pthread_cond_clockwait(pthread_cond_t* condition, pthread_mutex_t* mutex, clockid_t clock,
+                           const struct timespec* until) {
+  using Function = int (*)(pthread_cond_t*, pthread_mutex_t*, clockid_t, const timespec*);
+  static const auto real = reinterpret_cast<Function>(dlsym(RTLD_NEXT, "pthread_cond_clockwait"));
+  timespec moved = *until;
+  if (clock == CLOCK_REALTIME) Move(&moved, -1);
+  return real(condition, mutex, clock, &moved);
+}
+
+// gRPC waits by system calls of its own (absl's futexes).
+long syscall(long number, ...) {
+  using Function = long (*)(long, ...);
+  // No static local: those wait by this very call.
+  static std::atomic<Function> real{nullptr};
+  Function function = real.load(std::memory_order_relaxed);
+  if (function == nullptr) {
+    function = reinterpret_cast<Function>(dlsym(RTLD_NEXT, "syscall"));
+    real.store(function, std::memory_order_relaxed);
+  }
+  std::array<long, 6> a{};
+  va_list arguments;
+  va_start(arguments, number);
+  for (long& argument : a) argument = va_arg(arguments, long);
+  va_end(arguments);
+  timespec moved{};
+  const auto* until = reinterpret_cast<const timespec*>(a[3]);
+  if (number == SYS_futex && (a[1] & FUTEX_CLOCK_REALTIME) != 0 && IsWallClock(until)) {
+    moved = *until;
+    Move(&moved, -1);
+    a[3] = reinterpret_cast<long>(&moved);
+  }
+  return function(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 
 time_t time(time_t* out) {

@@ -23,6 +23,7 @@ constexpr uint64_t kOperationsOfAnEpoch = 3000;
 constexpr milliseconds kCallTimeout{1500};     // of a client that tries once
 constexpr milliseconds kSessionTimeout{6000};  // of one that tries again
 constexpr milliseconds kFinalTimeout{20'000};
+constexpr char kNoSession[] = "the session does not exist";
 
 check::Step PutStep(const std::string& key, std::string value) {
   check::Step step;
@@ -63,7 +64,7 @@ class Workload::Worker {
         name_("c" + std::to_string(number)),
         in_session_(number % 2 == 1),
         rng_(workload->options_.seed * 1000003 + static_cast<uint64_t>(number)),
-        client_(ClientOptions(), tools::ctl::Clock::Real()) {}
+        client_(NewClient()) {}
 
   void Step() {
     Group& group = *w_->groups_[group_];
@@ -92,7 +93,7 @@ class Workload::Worker {
     request.set_range_end(*op.range_end);
     etcdserverpb::RangeResponse response;
     const CallResult result =
-        client_.Probe(PickEndpoint(), Bind<KV>(&KV::Stub::Range, request, &response));
+        client_->Probe(PickEndpoint(), Bind<KV>(&KV::Stub::Range, request, &response));
     End(result, response.header().revision(), &op, [&] {
       for (const auto& kv : response.kvs()) {
         check::Step step = GetStep(kv.key());
@@ -122,6 +123,10 @@ class Workload::Worker {
     return options;
   }
 
+  std::unique_ptr<Client> NewClient() {
+    return std::make_unique<Client>(ClientOptions(), tools::ctl::Clock::Real());
+  }
+
   const std::string& PickEndpoint() {
     if (endpoint_.empty()) return w_->endpoints_[rng_.Below(w_->endpoints_.size())];
     return endpoint_;
@@ -147,7 +152,7 @@ class Workload::Worker {
       const bool failed = result.verdict == Verdict::kFailed;
       op->outcome = failed ? check::Outcome::kFail : check::Outcome::kUnknown;
     }
-    w_->recorder_->Add(std::move(*op), end);
+    w_->recorder_->Add(std::move(*op), end, result.error);
     // A node that is down refuses in microseconds: don't spin on it.
     if (result.verdict != Verdict::kDone) {
       std::this_thread::sleep_for(milliseconds(rng_.Between(5, 40)));
@@ -156,7 +161,11 @@ class Workload::Worker {
 
   // A write: once, or again and again in a session that makes it one.
   CallResult Send(const Client::Rpc& rpc) {
-    return in_session_ ? client_.Write(rpc) : client_.Once(PickEndpoint(), rpc);
+    if (!in_session_) return client_->Once(PickEndpoint(), rpc);
+    CallResult result = client_->Write(rpc);
+    // The session's first write got no answer and was not carried out: the next is refused.
+    if (result.error.find(kNoSession) != std::string::npos) client_ = NewClient();
+    return result;
   }
 
   std::string NewValue() { return name_ + "-" + std::to_string(++values_); }
@@ -179,7 +188,7 @@ class Workload::Worker {
     request.set_key(key);
     etcdserverpb::RangeResponse response;
     const CallResult result =
-        client_.Probe(PickEndpoint(), Bind<KV>(&KV::Stub::Range, request, &response));
+        client_->Probe(PickEndpoint(), Bind<KV>(&KV::Stub::Range, request, &response));
     End(result, response.header().revision(), &op, [&] {
       SetResult(response, &op.then_steps[0]);
       seen_[key] = op.then_steps[0].value;
@@ -264,7 +273,7 @@ class Workload::Worker {
   const std::string name_;
   const bool in_session_;
   Rng rng_;
-  Client client_;
+  std::unique_ptr<Client> client_;
   uint64_t epoch_ = 0;
   uint64_t values_ = 0;
   std::string prefix_;

@@ -11,6 +11,8 @@
 
 #include <array>
 #include <chrono>
+#include <optional>
+#include <thread>
 
 namespace raftkv::torture {
 namespace {
@@ -33,7 +35,7 @@ class NetworkTest : public testing::Test {
     const sockaddr_in address = Loopback(port);
     EXPECT_EQ(bind(listener_, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
     EXPECT_EQ(listen(listener_, 8), 0);
-    port_ = network_.Add(0, 1, port).value();
+    port_ = network_.Add(1, port).value();
   }
   ~NetworkTest() override {
     close(listener_);
@@ -71,7 +73,9 @@ class NetworkTest : public testing::Test {
     return all;
   }
 
-  Network network_;
+  Network network_{[](int from, int to) {
+    return HasConnection(getpid(), from, to) ? std::optional<int>(0) : std::nullopt;
+  }};
   int listener_ = -1;
   int port_ = 0;
   int near_ = -1;
@@ -85,6 +89,19 @@ TEST_F(NetworkTest, BytesGoBothWays) {
   EXPECT_EQ(Receive(far_, 5), "there");
   Send(far_, "back");
   EXPECT_EQ(Receive(near_, 4), "back");
+}
+
+TEST(HasConnection, TellsWhoseItIs) {
+  EXPECT_FALSE(HasConnection(getpid(), 1, 2));
+  EXPECT_FALSE(HasConnection(1 << 30, 1, 2));
+}
+
+TEST_F(NetworkTest, OnlyTheLinkOfTheCallerIsCut) {
+  network_.Set(2, 1, LinkState::kReset);
+  Connect();
+  Accept();
+  Send(near_, "there");
+  EXPECT_EQ(Receive(far_, 5), "there");
 }
 
 TEST_F(NetworkTest, MuchGoesThroughWhole) {
