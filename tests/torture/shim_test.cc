@@ -13,7 +13,11 @@
 #include <iterator>
 #include <optional>
 #include <set>
+#include <vector>
 
+#include "torture/network.h"
+#include "torture/observer.h"
+#include "torture/process.h"
 #include "torture/undo_log.h"
 
 namespace raftkv::torture {
@@ -154,6 +158,38 @@ TEST_F(Shim, TheWallClockIsMoved) {
   std::ifstream(root_ + "/plain") >> plain;
   std::ifstream(root_ + "/moved") >> moved;
   EXPECT_NEAR(static_cast<double>(moved - plain), 1000, 60);
+}
+
+// A node that served has a database, whatever happens: one that found none would make a new one,
+// and know nothing of what it promised.
+TEST_F(Shim, ANodesDirectoryIsThereAfterAPowerCut) {
+  const int port = FreePort().value();
+  const auto url = [](int at) { return "http://127.0.0.1:" + std::to_string(at); };
+  const std::string peer = url(FreePort().value());
+  const std::vector<std::string> command = {RAFTKV_RAFTKVD,
+                                            "--name=n1",
+                                            "--data-dir=" + root_ + "/data",
+                                            "--listen-client-urls=" + url(port),
+                                            "--advertise-client-urls=" + url(port),
+                                            "--listen-peer-urls=" + peer,
+                                            "--initial-advertise-peer-urls=" + peer,
+                                            "--listen-http-urls=" + url(FreePort().value()),
+                                            "--initial-cluster=n1=" + peer};
+  const std::vector<std::string> environment = {"LD_PRELOAD=" RAFTKV_SHIM,
+                                                "RAFTKV_TORTURE_DATA=" + root_ + "/data",
+                                                "RAFTKV_TORTURE_UNDO=" + root_ + "/undo"};
+  for (uint64_t seed = 0; seed < 4; ++seed) {
+    Clean();
+    fs::remove_all(root_ + "/data");
+    Process node;
+    ASSERT_TRUE(node.Start(command, environment, root_ + "/log").ok());
+    const Status serves = WaitUntilAllServe({"127.0.0.1:" + std::to_string(port)}, 60);
+    ASSERT_TRUE(serves.ok()) << serves;
+    node.Kill();
+    Cut(seed);
+    EXPECT_TRUE(fs::exists(root_ + "/data/db/CURRENT")) << "seed " << seed;
+    EXPECT_TRUE(fs::exists(root_ + "/data/fence")) << "seed " << seed;
+  }
 }
 
 #endif
