@@ -12,7 +12,8 @@ constexpr size_t kPageBytes = 4096;
 constexpr size_t kRecordBodyBytes = 4 + 10 * 8;
 constexpr size_t kNoteBodyBytes = 3 * 8;
 // Numbers that only grow, and would take longer than the universe has to come to their end.
-constexpr size_t kSequenceTopByte = 4 + 2 * 8 + 7;
+constexpr size_t kSequenceOffset = 4 + 2 * 8;
+constexpr size_t kSequenceTopByte = kSequenceOffset + 7;
 constexpr size_t kRunTopByte = 4 + 3 * 8 + 7;
 
 std::string Page(std::string_view key, size_t body_bytes, std::string_view piece) {
@@ -24,17 +25,23 @@ std::string Page(std::string_view key, size_t body_bytes, std::string_view piece
   return page;
 }
 
-std::string Dress(const std::vector<std::string_view>& pieces) {
+// The note goes with one of the records, never with one that is still to come.
+std::string Dress(const std::vector<std::string_view>& pieces, bool of_first) {
   const auto piece = [&](size_t i) { return i < pieces.size() ? pieces[i] : std::string_view(); };
-  return Page("fence", kRecordBodyBytes, piece(0)) + Page("fence", kRecordBodyBytes, piece(1)) +
-         Page("fence note", kNoteBodyBytes, piece(2));
+  const std::string first = Page("fence", kRecordBodyBytes, piece(0));
+  const std::string second = Page("fence", kRecordBodyBytes, piece(1));
+  std::string note(piece(2));
+  note.resize(kNoteBodyBytes);
+  note.replace(0, 8, of_first ? first : second, kSequenceOffset, 8);
+  return first + second + Page("fence note", kNoteBodyBytes, note);
 }
 
 }  // namespace
 
 FUZZ_TARGET(fence) {
-  const bool dress = (TakeByte(&input) & 1) != 0;
-  const MemoryFile file(dress ? Dress(Pieces(input)) : std::string(input));
+  const uint8_t choice = TakeByte(&input);
+  const MemoryFile file((choice & 1) != 0 ? Dress(Pieces(input), (choice & 2) != 0)
+                                          : std::string(input));
   const auto open = [&] { return wal::Fence::Open(file.path(), ClusterId(1), NodeId(2), 1000); };
   wal::FenceRecord found;
   uint64_t run = 0;

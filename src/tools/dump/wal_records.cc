@@ -35,8 +35,24 @@ class Collector : public rocksdb::WriteBatch::Handler {
   // Marks that change nothing. Left to the base class, they would end the iteration.
   void LogData(const rocksdb::Slice&) override {}
   rocksdb::Status MarkNoop(bool) override { return rocksdb::Status::OK(); }
+  // Marks of transactions, which raftkv does not use. To refuse them here would be the end of the
+  // process: RocksDB asserts that they are taken.
+  rocksdb::Status MarkBeginPrepare(bool) override { return Foreign(); }
+  rocksdb::Status MarkEndPrepare(const rocksdb::Slice&) override { return Foreign(); }
+  rocksdb::Status MarkRollback(const rocksdb::Slice&) override { return Foreign(); }
+  rocksdb::Status MarkCommit(const rocksdb::Slice&) override { return Foreign(); }
+  rocksdb::Status MarkCommitWithTimestamp(const rocksdb::Slice&, const rocksdb::Slice&) override {
+    return Foreign();
+  }
+
+  bool foreign() const { return foreign_; }
 
  private:
+  rocksdb::Status Foreign() {
+    foreign_ = true;
+    return rocksdb::Status::OK();
+  }
+
   rocksdb::Status Add(WalUpdateKind kind, uint32_t family, const rocksdb::Slice& key,
                       const rocksdb::Slice& value) {
     updates_->push_back({kind, family, View(key), View(value)});
@@ -44,6 +60,7 @@ class Collector : public rocksdb::WriteBatch::Handler {
   }
 
   std::vector<WalUpdate>* const updates_;
+  bool foreign_ = false;
 };
 
 uint64_t FirstSequence(std::string_view batch) {
@@ -54,6 +71,10 @@ uint64_t FirstSequence(std::string_view batch) {
 Status Decode(const rocksdb::WriteBatch& batch, std::vector<WalUpdate>* updates) {
   Collector collector(updates);
   const rocksdb::Status status = batch.Iterate(&collector);
+  if (status.ok() && collector.foreign()) {
+    return Status(Code::kCorruption,
+                  "its checksum is right, but it holds a transaction, which raftkv does not write");
+  }
   if (status.ok()) return Status::Ok();
   return Status(Code::kCorruption,
                 "its checksum is right, but it is no write batch: " + status.ToString());
