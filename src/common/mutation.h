@@ -32,7 +32,7 @@ enum class Mutation : uint8_t {
   kInstallInTwo,         // a snapshot's place and the log's new start are two writes
   kConfigNotUndone,      // a configuration that was overwritten stays in force
   kLearnerCounts,        // a learner's copy counts for the quorum
-  kNoDirectorySync,      // a rename is not made durable
+  kNoDirectorySync,      // names that change are not made durable
   kSyncRetried,          // a sync that failed is tried again
   kTornTailKept,         // a torn WAL file is left lying when the node starts
   kLostVotes,            // a node that lost what it acknowledged votes as if it had not

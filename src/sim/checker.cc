@@ -172,6 +172,10 @@ void Checker::AfterInput(const SimNode& node) {
   // At once, on the leader that commits it: a later configuration has other quorums.
   if (core.commit() > stored_) {
     stored_ = core.commit();
+    // What is older may be on a majority and still be overwritten (paper, figure 8).
+    if (core.role() == raft::Role::kLeader && core.log().TermAt(stored_) != core.term()) {
+      Fail(node, "committed an entry of an earlier term by counting");
+    }
     CheckStoredByQuorum(node, {stored_, core.log().TermAt(stored_).value_or(Term())});
   }
   Index& commit = commit_seen_[node.id()];

@@ -259,8 +259,8 @@ void Cluster::ScheduleTick(Host* host) {
 void Cluster::Maintain(Host* host) {
   if (plan_.flush_every_us > 0) {
     On(host, rng_.Between(1, 2 * plan_.flush_every_us), [this, host] {
-      host->node.FlushKv();
-      if (plan_.cut_every_us > 0 && rng_.Percent(70)) host->node.CutLog();
+      if (rng_.Percent(60)) host->node.FlushKv();
+      if (plan_.cuts_log && rng_.Percent(60)) host->node.CutLog();
       host->node.DeleteLeftovers();
       if (plan_.of(Fault::kLostTail) > 0 && rng_.Percent(30)) {
         host->copy = host->node.disk().CopyOf(SimNode::kDatabase);
@@ -298,8 +298,15 @@ void Cluster::ScheduleWork(Host* host) {
   };
   SimNode* const node = &host->node;
   const uint64_t disk_us = rng_.Percent(5) ? rng_.Below(50 * kMillisecond) : rng_.Below(2000);
-  schedule(node->HasLogWork(), &host->log_scheduled, disk_us, [node] {
-    if (node->HasLogWork()) node->WriteLog();
+  schedule(node->HasLogWork(), &host->log_scheduled, disk_us, [this, host, node] {
+    if (!node->HasLogWork()) return;
+    // A snapshot is installed seldom, so that the power must be made to go just then.
+    if (plan_.of(Fault::kMidIo) > 0 && !calm_ && node->HasInstallWork() &&
+        RngOf(Fault::kMidIo).Percent(40)) {
+      Happened(Fault::kMidIo);
+      host->node.disk().KillAfter(RngOf(Fault::kMidIo).Below(8));
+    }
+    node->WriteLog();
   });
   schedule(node->HasApplyWork(), &host->apply_scheduled, rng_.Below(1000), [this, node] {
     if (!node->HasApplyWork()) return;

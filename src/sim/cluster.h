@@ -106,6 +106,10 @@ class Cluster {
   void Rot(Rng* rng);
   void FailDisk(Fault fault, Rng* rng);
   void Partition(Rng* rng);
+  // The leader, if there is one, half of the time; else any node.
+  Host* LeaderOrAny(Rng* rng);
+  // Nobody hears it, and it hears nobody, for a while.
+  void Isolate(Host* host, uint64_t for_us);
   void ChangeMembership(Rng* rng);
   Rng& RngOf(Fault fault) { return fault_rngs_[static_cast<size_t>(fault)]; }
 

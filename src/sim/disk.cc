@@ -207,6 +207,11 @@ DiskResult SimDisk::DeleteDir(const std::string& name) {
   }
   if (!Find(path)) return DiskResult::kNotFound;
   if (HasChildren(path)) return DiskResult::kNotEmpty;
+  // What was done in it goes with it: another directory may get its name.
+  std::erase_if(name_changes_, [&](const NameChange& change) {
+    return IsBelow(change.path, path) &&
+           (change.kind != NameChange::Kind::kRename || IsBelow(change.to, path));
+  });
   Change({NameChange::Kind::kRemove, path, "", nullptr});
   return DiskResult::kOk;
 }
@@ -256,6 +261,7 @@ void SimDisk::Apply(const NameChange& change, Names* names) {
       return;
     case NameChange::Kind::kRemove:
       names->erase(change.path);
+      std::erase_if(*names, [&](const auto& entry) { return IsBelow(entry.first, change.path); });
       return;
     case NameChange::Kind::kRename:
       break;

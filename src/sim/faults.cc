@@ -60,8 +60,8 @@ void Cluster::ScheduleFaults() {
   Repeat(Fault::kBitRot, [this](Rng* rng) { Rot(rng); });
   Repeat(Fault::kPause, [this](Rng* rng) {
     const uint64_t until = now_ + rng->Below(rng->Percent(20) ? 10 * kSecond : 2 * kSecond);
-    Host* const host = AnyUp(rng);
-    if (host == nullptr) return;
+    Host* const host = LeaderOrAny(rng);
+    if (!host->node.up()) return;
     Happened(Fault::kPause);
     host->paused_until = until;
   });
@@ -179,7 +179,7 @@ void Cluster::Partition(Rng* rng) {
   Happened(Fault::kPartition);
   cut_.clear();
   const uint64_t kind = rng->Below(4);
-  const NodeId victim(1 + rng->Below(hosts_.size()));
+  const NodeId victim = LeaderOrAny(rng)->node.id();
   for (const auto& a : hosts_) {
     for (const auto& b : hosts_) {
       if (a == b) continue;
@@ -194,11 +194,29 @@ void Cluster::Partition(Rng* rng) {
   At(rng->Between(500 * kMillisecond, 15 * kSecond), [this] { cut_.clear(); });
 }
 
+Cluster::Host* Cluster::LeaderOrAny(Rng* rng) {
+  Host* const any = hosts_[rng->Below(hosts_.size())].get();
+  const bool wants_leader = rng->Percent(50);
+  Host* const leader = Leader();
+  return wants_leader && leader != nullptr ? leader : any;
+}
+
+void Cluster::Isolate(Host* host, uint64_t for_us) {
+  Happened(Fault::kPartition);
+  for (const auto& other : hosts_) {
+    cut_.insert({host->node.id(), other->node.id()});
+    cut_.insert({other->node.id(), host->node.id()});
+  }
+  At(for_us, [this] { cut_.clear(); });
+}
+
 void Cluster::ChangeMembership(Rng* rng) {
   Host* const leader = Leader();
   const NodeId id(1 + rng->Below(hosts_.size()));
   const NodeId other(1 + rng->Below(hosts_.size()));
   const uint64_t what = rng->Below(5);
+  const bool alone = rng->Percent(30);  // so that the change is not committed
+  const uint64_t alone_us = rng->Between(kSecond, 8 * kSecond);
   if (leader == nullptr || leader->paused_until > now_) return;
   Do(leader, [&] {
     Membership target = leader->node.core().membership();
@@ -227,6 +245,7 @@ void Cluster::ChangeMembership(Rng* rng) {
     if (leader->node.ChangeConfig(target).ok()) {
       Happened(Fault::kMembership);
       ++summary_.configs;
+      if (alone && plan_.of(Fault::kPartition) > 0) Isolate(leader, alone_us);
     }
   });
 }

@@ -121,7 +121,7 @@ int Main(int argc, char** argv) {
                "raftkv-sim");
   CommandLine line;
   std::vector<std::string> without;
-  uint64_t hours = 0;
+  double hours = 0;
   app.add_option("--seed", line.seed, "The first seed; a random one if not given");
   app.add_option("--seeds", line.seeds, "How many seeds, one after the other");
   app.add_option("--seconds", line.seconds, "Go on for so long instead");
@@ -165,7 +165,7 @@ int Main(int argc, char** argv) {
     }
     line.limits.without.insert(*fault);
   }
-  if (hours > 0) line.seconds = static_cast<double>(hours) * 3600;
+  if (hours > 0) line.seconds = hours * 3600;
   if (line.jobs == 0) line.jobs = static_cast<size_t>(sysconf(_SC_NPROCESSORS_ONLN));
   return Run(line);
 }

@@ -280,6 +280,11 @@ Status SimNode::TransferLeadership(NodeId to) {
 
 // --- The log writer ---------------------------------------------------------------------------
 
+bool SimNode::HasInstallWork() const {
+  return std::any_of(process_->log_queue.begin(), process_->log_queue.end(),
+                     [](const raft::AppendTask& task) { return task.install.has_value(); });
+}
+
 void SimNode::WriteLog() {
   const SimEnv::Scope scope(&env_);
   std::vector<raft::AppendTask> tasks(std::make_move_iterator(process_->log_queue.begin()),

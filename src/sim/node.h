@@ -112,6 +112,7 @@ class SimNode {
 
   // The log writer's turn: everything that waits, one batch, one sync.
   bool HasLogWork() const { return !process_->log_queue.empty(); }
+  bool HasInstallWork() const;
   void WriteLog();
   // The apply thread's turn.
   bool HasApplyWork() const { return !process_->apply_queue.empty(); }

@@ -49,8 +49,8 @@ Plan MakePlan(uint64_t seed, const PlanLimits& limits) {
     node.raft.apply_bytes_max = rng.Between(100, 5000);
   }
   node.log_tail_entries = rng.Percent(50) ? rng.Below(5) : 100;
-  plan.flush_every_us = rng.Percent(70) ? rng.Between(1, 20) * kSecond : 0;
-  plan.cut_every_us = rng.Percent(70) ? rng.Between(1, 20) * kSecond : 0;
+  plan.flush_every_us = rng.Percent(75) ? rng.Between(2, 100) * kSecond / 10 : 0;
+  plan.cuts_log = rng.Percent(75);
 
   const auto sometimes = [&](Fault fault, uint64_t percent, uint64_t low, uint64_t high) {
     const bool on = rng.Percent(percent);
@@ -60,9 +60,9 @@ Plan MakePlan(uint64_t seed, const PlanLimits& limits) {
   sometimes(Fault::kPowerLoss, 60, 2 * kSecond, 30 * kSecond);
   sometimes(Fault::kProcessKill, 40, 2 * kSecond, 30 * kSecond);
   sometimes(Fault::kMidIo, 60, 2 * kSecond, 30 * kSecond);
-  sometimes(Fault::kHarshLoss, 20, 10 * kSecond, 60 * kSecond);
-  sometimes(Fault::kLostTail, 25, 5 * kSecond, 40 * kSecond);
-  sometimes(Fault::kBitRot, 15, 10 * kSecond, 60 * kSecond);
+  sometimes(Fault::kHarshLoss, 25, 3 * kSecond, 30 * kSecond);
+  sometimes(Fault::kLostTail, 30, 2 * kSecond, 20 * kSecond);
+  sometimes(Fault::kBitRot, 20, 5 * kSecond, 40 * kSecond);
   sometimes(Fault::kPause, 30, 5 * kSecond, 30 * kSecond);
   sometimes(Fault::kPartition, 50, 3 * kSecond, 30 * kSecond);
   sometimes(Fault::kMessageLoss, 50, 1, 20);
@@ -74,7 +74,7 @@ Plan MakePlan(uint64_t seed, const PlanLimits& limits) {
   sometimes(Fault::kSkew, 30, 1, 30);
   sometimes(Fault::kClockJump, 20, 5 * kSecond, 60 * kSecond);
   sometimes(Fault::kTransfer, 30, 5 * kSecond, 30 * kSecond);
-  sometimes(Fault::kMembership, 40, 5 * kSecond, 30 * kSecond);
+  sometimes(Fault::kMembership, 40, 1 * kSecond, 15 * kSecond);
   if (plan.of(Fault::kMembership) > 0) {
     plan.spares = 3;
     // A node that a disk takes away could be half of what is left of the members.

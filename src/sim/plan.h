@@ -51,7 +51,7 @@ struct Plan {
   NodeOptions node;
   uint64_t tick_us = 100'000;
   uint64_t flush_every_us = 0;
-  uint64_t cut_every_us = 0;
+  bool cuts_log = false;  // after flushes
   // How much of each fault: for those that happen now and then, microseconds between two of them on
   // average; for those of messages, in percent; for skew, in percent of the tick. 0: none.
   std::array<uint64_t, kFaultKinds> faults{};

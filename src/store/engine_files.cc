@@ -62,6 +62,7 @@ Status RemoveDirectory(const std::string& path, rocksdb::FileSystem* fs) {
 }  // namespace
 
 Status SyncDirectory(const std::string& path, rocksdb::Env* env) {
+  if (Mutated(Mutation::kNoDirectorySync)) return Status::Ok();
   std::unique_ptr<rocksdb::FSDirectory> directory;
   rocksdb::IOStatus status =
       FileSystemOf(env).NewDirectory(path, rocksdb::IOOptions(), &directory, nullptr);
@@ -112,7 +113,6 @@ Status RenameNew(const std::string& from, const std::string& to, rocksdb::Env* e
   if (!exists.IsNotFound()) return FromRocksDb(exists, "cannot tell whether there is " + to);
   RAFTKV_RETURN_IF_ERROR(FromRocksDb(fs.RenameFile(from, to, rocksdb::IOOptions(), nullptr),
                                      "cannot rename " + from + " to " + to));
-  if (Mutated(Mutation::kNoDirectorySync)) return Status::Ok();
   const std::filesystem::path parent = std::filesystem::path(to).parent_path();
   return SyncDirectory(parent.empty() ? "." : parent.string(), env);
 }
