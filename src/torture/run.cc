@@ -31,7 +31,7 @@ namespace fs = std::filesystem;
 using std::chrono::steady_clock;
 
 constexpr int kExitCouldNotRun = 2;
-constexpr double kStartSeconds = 30;
+constexpr double kStartSeconds = 60;
 constexpr double kSettleSeconds = 60;
 constexpr auto kSayEvery = std::chrono::seconds(5);
 constexpr char kShimName[] = "raftkv-torture-shim.so";
