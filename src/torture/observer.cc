@@ -95,8 +95,10 @@ void Observer::Run() {
 
 Status WaitUntilAllServe(const std::vector<std::string>& endpoints, double seconds) {
   Client client = MakeClient(endpoints, milliseconds(3000));
+  const auto begin = steady_clock::now();
   for (const std::string& endpoint : endpoints) {
-    RAFTKV_RETURN_IF_ERROR(Until(seconds, [&]() -> Status {
+    const std::chrono::duration<double> spent = steady_clock::now() - begin;
+    RAFTKV_RETURN_IF_ERROR(Until(seconds - spent.count(), [&]() -> Status {
       etcdserverpb::RangeRequest request;
       request.set_key("torture");
       etcdserverpb::RangeResponse response;

@@ -45,8 +45,8 @@ def test_a_run_with_every_fault_passes(tmp_path):
 @pytest.mark.skipif(not has_shim(), reason="built with sanitizers, so without the shim")
 @pytest.mark.deadline(200)
 def test_a_disk_that_lies_is_found_out(tmp_path):
-    done = torture(tmp_path / "run", "--seed", 1, "--seconds", 40, "--faults", "power",
-                   "--lying-disk", timeout_s=190)
+    done = torture(tmp_path / "run", "--seed", 1, "--seconds", 30, "--faults", "power",
+                   "--lying-disk", "--check-time-s", 30, timeout_s=190)
     assert done.returncode == 1, done.stdout[-3000:] + done.stderr
     assert "checker: ILLEGAL" in done.stdout
     assert "FAIL; again: raftkv-torture --seed 1" in done.stdout
