@@ -176,7 +176,9 @@ void KvStore::Write(rocksdb::WriteBatch* batch) {
   options.disableWAL = true;
   const rocksdb::Status status = engine_->db()->Write(options, batch);
   // Whether any of it is readable now is unknown. The restart starts from what is flushed.
-  RAFTKV_CHECK(status.ok(), "writing applied state: " + status.ToString());
+  RAFTKV_CHECK(status.ok(), "writing applied state: " + status.ToString() +
+                                "; nothing acknowledged is lost, once the cause is gone (a full "
+                                "disk: make room) start the node again");
 }
 
 void KvStore::Publish(const AppliedRecord& applied, bool cluster_changed) {
