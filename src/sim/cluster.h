@@ -102,6 +102,7 @@ class Cluster {
   void Happened(Fault fault) { ++summary_.faults[static_cast<size_t>(fault)]; }
   Host* AnyUp(Rng* rng);
   bool PutAtRisk(Host* host);
+  bool StopToDamage(Host* host, uint64_t down, Fault fault);
   void LoseTail(Rng* rng);
   void Rot(Rng* rng);
   void FailDisk(Fault fault, Rng* rng);

@@ -96,6 +96,18 @@ bool Cluster::PutAtRisk(Host* host) {
   return true;
 }
 
+// Ends the node's process for `down`, with all that it wrote on its disk, for the caller to damage.
+// False, and nothing happens, where that would be one node too many.
+bool Cluster::StopToDamage(Host* host, uint64_t down, Fault fault) {
+  if (!PutAtRisk(host)) return false;
+  Crash(host, CrashKind::kProcess, down);
+  checker_.OnDamaged(host->node.id());
+  host->damaged = true;
+  host->node.disk().SyncEverything();
+  Happened(fault);
+  return true;
+}
+
 // A node starts with less than it had synced: an older copy of its database, or a WAL without its
 // end.
 void Cluster::LoseTail(Rng* rng) {
@@ -103,13 +115,8 @@ void Cluster::LoseTail(Rng* rng) {
   const bool put_back = rng->Percent(50);
   const uint64_t part = rng->Below(1000);
   const uint64_t down = rng->Below(kSecond);
-  if (!PutAtRisk(host)) return;
+  if (!StopToDamage(host, down, Fault::kLostTail)) return;
   SimDisk& disk = host->node.disk();
-  Crash(host, CrashKind::kProcess, down);
-  checker_.OnDamaged(host->node.id());
-  host->damaged = true;
-  disk.SyncEverything();
-  Happened(Fault::kLostTail);
   if (put_back && !host->copy.empty()) {
     disk.PutBack(SimNode::kDatabase, host->copy);
     return;
@@ -127,13 +134,8 @@ void Cluster::Rot(Rng* rng) {
   const uint64_t pick = rng->Next();
   const uint64_t bit = rng->Next();
   const uint64_t down = rng->Below(kSecond);
-  if (!PutAtRisk(host)) return;
+  if (!StopToDamage(host, down, Fault::kBitRot)) return;
   SimDisk& disk = host->node.disk();
-  Crash(host, CrashKind::kProcess, down);
-  checker_.OnDamaged(host->node.id());
-  host->damaged = true;
-  disk.SyncEverything();
-  Happened(Fault::kBitRot);
   const std::vector<std::string> files = disk.Files();
   const std::string& file = files[pick % files.size()];
   if (what == 0) {
