@@ -141,7 +141,12 @@ class TortureRun {
     } else {
       fs::create_directories(options().directory, error);
     }
-    options().directory = fs::canonical(options().directory, error);
+    const std::string absolute = error ? "" : fs::canonical(options().directory, error);
+    if (error) {
+      return {Code::kIoError, "can't make the directory " + options().directory + ": " +
+                                  error.message() + "; choose another with --dir"};
+    }
+    options().directory = absolute;
     if (options().history.empty()) options().history = options().directory + "/history.jsonl";
     if (options().report.empty()) options().report = options().directory + "/report";
     report_.history = options().history;

@@ -68,3 +68,5 @@ def test_what_can_not_be_done_is_said(tmp_path):
                        (["--raftkvd", "/nowhere"], "/nowhere")):
         done = torture(tmp_path / "run", *args)
         assert done.returncode == 2 and said in done.stderr
+    done = torture("/proc/nowhere", "--seconds", 1)  # nothing can be made there
+    assert done.returncode == 2 and "/proc/nowhere" in done.stderr and "--dir" in done.stderr
