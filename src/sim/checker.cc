@@ -159,8 +159,12 @@ void Checker::CheckLeader(const SimNode& node) {
   if (it->second != node.id()) {
     Fail(node, "a second leader of term " + std::to_string(core.term().value()));
   }
-  if (!first || ghost_.empty()) return;
-  const LogPosition newest{committed(), ghost_.back().term};
+  if (!first) return;
+  // What was committed in an earlier term (paper, 5.4.3). One that is slow to hear of its votes may
+  // begin to lead when a later leader has committed more; that can't harm anybody any more.
+  auto before = committed_in_.lower_bound(core.term());
+  if (before == committed_in_.begin()) return;
+  const LogPosition newest = (--before)->second;
   if (core.log().before_first().index < newest.index && !core.log().Contains(newest)) {
     Fail(node, "leads without the committed entry " + Text(newest));
   }
@@ -176,7 +180,9 @@ void Checker::AfterInput(const SimNode& node) {
     if (core.role() == raft::Role::kLeader && core.log().TermAt(stored_) != core.term()) {
       Fail(node, "committed an entry of an earlier term by counting");
     }
-    CheckStoredByQuorum(node, {stored_, core.log().TermAt(stored_).value_or(Term())});
+    const LogPosition position{stored_, core.log().TermAt(stored_).value_or(Term())};
+    CheckStoredByQuorum(node, position);
+    committed_in_[core.term()] = position;
   }
   Index& commit = commit_seen_[node.id()];
   if (core.commit() < commit) Fail(node, "the commit index went back");
