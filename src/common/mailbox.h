@@ -60,6 +60,14 @@ class Mailbox {
     return !out->empty() || !closed_;
   }
 
+  // As Drain, without waiting: there may be nothing.
+  bool Take(std::vector<T>* out) {
+    out->clear();
+    std::lock_guard lock(mutex_);
+    std::swap(*out, items_);
+    return !out->empty() || !closed_;
+  }
+
   // Nothing more gets in; what is in can still be drained.
   void Close() {
     {

@@ -52,7 +52,7 @@ std::vector<std::string> PeerUrls(const google::protobuf::RepeatedPtrField<std::
 }  // namespace
 
 template <typename Response>
-grpc::Status ClusterService::Change(
+grpc::Status ClusterAdmin::Change(
     grpc::ServerContext* context, ConfigChange change,
     const std::function<grpc::Status(etcdserverpb::Cluster::Stub*, grpc::ClientContext*)>& forward,
     Response* response) {
@@ -88,9 +88,9 @@ grpc::Status ClusterService::Change(
   return forward(stub.get(), &call);
 }
 
-grpc::Status ClusterService::MemberAdd(grpc::ServerContext* context,
-                                       const etcdserverpb::MemberAddRequest* request,
-                                       etcdserverpb::MemberAddResponse* response) {
+grpc::Status ClusterAdmin::MemberAdd(grpc::ServerContext* context,
+                                     const etcdserverpb::MemberAddRequest* request,
+                                     etcdserverpb::MemberAddResponse* response) {
   const std::vector<std::string> urls = PeerUrls(request->peerurls());
   const NodeId id = NewMemberId(backend_->options().cluster_id, urls,
                                 std::chrono::system_clock::now().time_since_epoch().count());
@@ -108,9 +108,9 @@ grpc::Status ClusterService::MemberAdd(grpc::ServerContext* context,
   return status;
 }
 
-grpc::Status ClusterService::MemberRemove(grpc::ServerContext* context,
-                                          const etcdserverpb::MemberRemoveRequest* request,
-                                          etcdserverpb::MemberRemoveResponse* response) {
+grpc::Status ClusterAdmin::MemberRemove(grpc::ServerContext* context,
+                                        const etcdserverpb::MemberRemoveRequest* request,
+                                        etcdserverpb::MemberRemoveResponse* response) {
   return Change(
       context,
       [id = NodeId(request->id())](const ClusterView& view) { return RemoveMember(view, id); },
@@ -120,9 +120,9 @@ grpc::Status ClusterService::MemberRemove(grpc::ServerContext* context,
       response);
 }
 
-grpc::Status ClusterService::MemberUpdate(grpc::ServerContext* context,
-                                          const etcdserverpb::MemberUpdateRequest* request,
-                                          etcdserverpb::MemberUpdateResponse* response) {
+grpc::Status ClusterAdmin::MemberUpdate(grpc::ServerContext* context,
+                                        const etcdserverpb::MemberUpdateRequest* request,
+                                        etcdserverpb::MemberUpdateResponse* response) {
   return Change(
       context,
       [id = NodeId(request->id()), urls = PeerUrls(request->peerurls())](const ClusterView& view) {
@@ -134,9 +134,9 @@ grpc::Status ClusterService::MemberUpdate(grpc::ServerContext* context,
       response);
 }
 
-grpc::Status ClusterService::MemberPromote(grpc::ServerContext* context,
-                                           const etcdserverpb::MemberPromoteRequest* request,
-                                           etcdserverpb::MemberPromoteResponse* response) {
+grpc::Status ClusterAdmin::MemberPromote(grpc::ServerContext* context,
+                                         const etcdserverpb::MemberPromoteRequest* request,
+                                         etcdserverpb::MemberPromoteResponse* response) {
   return Change(
       context,
       [id = NodeId(request->id())](const ClusterView& view) { return PromoteMember(view, id); },
@@ -146,30 +146,21 @@ grpc::Status ClusterService::MemberPromote(grpc::ServerContext* context,
       response);
 }
 
-grpc::Status MaintenanceService::Alarm(grpc::ServerContext* context,
-                                       const etcdserverpb::AlarmRequest* request,
-                                       etcdserverpb::AlarmResponse* response) {
-  return Answer(context, Await<etcdserverpb::AlarmResponse>(
-                             [&](Done<etcdserverpb::AlarmResponse> done) {
-                               backend_->Alarm(*request, std::move(done));
-                             },
-                             response));
-}
-
-// Ends when the work has: clients take the answer for its end. The work outlives a client that goes
-// away or whose deadline passes.
-grpc::Status MaintenanceService::Defragment(grpc::ServerContext* context,
-                                            const etcdserverpb::DefragmentRequest* /*request*/,
-                                            etcdserverpb::DefragmentResponse* response) {
-  const raftkv::Status status = hooks_.defragment([context] { return context->IsCancelled(); });
+// Ends when the work has: clients take the answer for its end. The work outlives a client whose
+// deadline passes.
+grpc::Status MaintenanceAdmin::Defragment(grpc::ServerContext* context,
+                                          const etcdserverpb::DefragmentRequest* /*request*/,
+                                          etcdserverpb::DefragmentResponse* response) {
+  const raftkv::Status status = hooks_.defragment(
+      [context] { return std::chrono::system_clock::now() > context->deadline(); });
   if (!status.ok()) spdlog::warn("defragmentation: {}", status.message());
   backend_->FillHeader(response->mutable_header());
   return ToGrpc(status);
 }
 
-grpc::Status MaintenanceService::Hash(grpc::ServerContext* context,
-                                      const etcdserverpb::HashRequest* /*request*/,
-                                      etcdserverpb::HashResponse* response) {
+grpc::Status MaintenanceAdmin::Hash(grpc::ServerContext* context,
+                                    const etcdserverpb::HashRequest* /*request*/,
+                                    etcdserverpb::HashResponse* response) {
   store::KvStore::Hash hash;
   const raftkv::Status status = Await<store::KvStore::Hash>(
       [&](Done<store::KvStore::Hash> done) { backend_->HashKv(0, std::move(done)); }, &hash);
@@ -179,9 +170,9 @@ grpc::Status MaintenanceService::Hash(grpc::ServerContext* context,
   return Answer(context, status);
 }
 
-grpc::Status MaintenanceService::HashKV(grpc::ServerContext* context,
-                                        const etcdserverpb::HashKVRequest* request,
-                                        etcdserverpb::HashKVResponse* response) {
+grpc::Status MaintenanceAdmin::HashKV(grpc::ServerContext* context,
+                                      const etcdserverpb::HashKVRequest* request,
+                                      etcdserverpb::HashKVResponse* response) {
   store::KvStore::Hash hash;
   const raftkv::Status status = Await<store::KvStore::Hash>(
       [&](Done<store::KvStore::Hash> done) {
@@ -195,16 +186,14 @@ grpc::Status MaintenanceService::HashKV(grpc::ServerContext* context,
   return Answer(context, status);
 }
 
-grpc::Status MaintenanceService::Snapshot(
-    grpc::ServerContext* context, const etcdserverpb::SnapshotRequest* /*request*/,
-    grpc::ServerWriter<etcdserverpb::SnapshotResponse>* writer) {
+grpc::Status MaintenanceAdmin::Snapshot(const BackupWriter& write) {
   const raftkv::Status status = hooks_.backup([&](std::string_view piece) -> raftkv::Status {
     // gRPC's and its clients' messages are limited to 4 MiB.
     constexpr size_t kPieceMax = 64 << 10;
     for (size_t at = 0; at < piece.size(); at += kPieceMax) {
       etcdserverpb::SnapshotResponse response;
       response.set_blob(std::string(piece.substr(at, kPieceMax)));
-      if (context->IsCancelled() || !writer->Write(response)) {
+      if (!write(response)) {
         return {Code::kCancelled, "the client has gone away"};
       }
     }

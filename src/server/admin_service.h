@@ -1,6 +1,6 @@
-// What administrators ask of a node: members, alarms, hashes, backups. These calls are rare and may
-// take long, so they are served synchronously, on gRPC's own threads; those that clients send often
-// (MemberList, Status) and MoveLeader are asynchronous like the rest (client_api.cc).
+// What administrators ask of a node: members, hashes, backups. These calls are rare and may
+// take long: each blocks a thread of admin_calls.h until it has its answer. Those that clients send
+// often (MemberList, Status), MoveLeader and Alarm are asynchronous like the rest.
 #pragma once
 
 #include <functional>
@@ -23,24 +23,23 @@ struct AdminHooks {
   std::function<Status(const std::function<Status(std::string_view)>& write)> backup;
 };
 
-class ClusterService final
-    : public etcdserverpb::Cluster::WithAsyncMethod_MemberList<etcdserverpb::Cluster::Service> {
+class ClusterAdmin {
  public:
-  explicit ClusterService(Backend* backend) : backend_(backend) {}
+  explicit ClusterAdmin(Backend* backend) : backend_(backend) {}
 
   // Only the leader can say whether a change is safe, so the others ask it.
   grpc::Status MemberAdd(grpc::ServerContext* context,
                          const etcdserverpb::MemberAddRequest* request,
-                         etcdserverpb::MemberAddResponse* response) override;
+                         etcdserverpb::MemberAddResponse* response);
   grpc::Status MemberRemove(grpc::ServerContext* context,
                             const etcdserverpb::MemberRemoveRequest* request,
-                            etcdserverpb::MemberRemoveResponse* response) override;
+                            etcdserverpb::MemberRemoveResponse* response);
   grpc::Status MemberUpdate(grpc::ServerContext* context,
                             const etcdserverpb::MemberUpdateRequest* request,
-                            etcdserverpb::MemberUpdateResponse* response) override;
+                            etcdserverpb::MemberUpdateResponse* response);
   grpc::Status MemberPromote(grpc::ServerContext* context,
                              const etcdserverpb::MemberPromoteRequest* request,
-                             etcdserverpb::MemberPromoteResponse* response) override;
+                             etcdserverpb::MemberPromoteResponse* response);
 
  private:
   // Carries out `change` here, or has `forward` done at the leader.
@@ -53,24 +52,22 @@ class ClusterService final
   Backend* const backend_;
 };
 
-class MaintenanceService final : public etcdserverpb::Maintenance::WithAsyncMethod_Status<
-                                     etcdserverpb::Maintenance::WithAsyncMethod_MoveLeader<
-                                         etcdserverpb::Maintenance::Service>> {
+class MaintenanceAdmin {
  public:
-  MaintenanceService(Backend* backend, AdminHooks hooks)
+  // Sends a piece of a backup; false when the client has gone away.
+  using BackupWriter = std::function<bool(const etcdserverpb::SnapshotResponse&)>;
+
+  MaintenanceAdmin(Backend* backend, AdminHooks hooks)
       : backend_(backend), hooks_(std::move(hooks)) {}
 
-  grpc::Status Alarm(grpc::ServerContext* context, const etcdserverpb::AlarmRequest* request,
-                     etcdserverpb::AlarmResponse* response) override;
   grpc::Status Defragment(grpc::ServerContext* context,
                           const etcdserverpb::DefragmentRequest* request,
-                          etcdserverpb::DefragmentResponse* response) override;
+                          etcdserverpb::DefragmentResponse* response);
   grpc::Status Hash(grpc::ServerContext* context, const etcdserverpb::HashRequest* request,
-                    etcdserverpb::HashResponse* response) override;
+                    etcdserverpb::HashResponse* response);
   grpc::Status HashKV(grpc::ServerContext* context, const etcdserverpb::HashKVRequest* request,
-                      etcdserverpb::HashKVResponse* response) override;
-  grpc::Status Snapshot(grpc::ServerContext* context, const etcdserverpb::SnapshotRequest* request,
-                        grpc::ServerWriter<etcdserverpb::SnapshotResponse>* writer) override;
+                      etcdserverpb::HashKVResponse* response);
+  grpc::Status Snapshot(const BackupWriter& write);
 
  private:
   Backend* const backend_;

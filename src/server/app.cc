@@ -74,7 +74,7 @@ Status App::Start() {
   RAFTKV_RETURN_IF_ERROR(Recover());
   StartThreads();
   RAFTKV_RETURN_IF_ERROR(StartServers());
-  raft_loop_->Start();
+  raft_loop_->Start(event_loop_.get());
   maintenance_->Start();
   spdlog::info("serving client={} http={} peer={}", options_.listen_client_urls[0].ToString(),
                options_.listen_http_urls[0].ToString(), options_.listen_peer_urls[0].ToString());
@@ -286,22 +286,15 @@ Status App::StartPeerServer() {
   };
   peer_service_ =
       std::make_unique<PeerService>(options_.cluster_id, options_.id, std::move(handlers));
-  grpc::ServerBuilder builder;
-  SetServerArguments(&builder);
-  builder.SetMaxReceiveMessageSize(-1);
-  std::vector<int> bound;
-  AddPorts(&builder, options_.listen_peer_urls, &bound);
-  builder.RegisterService(peer_service_.get());
-  peer_server_ = builder.BuildAndStart();
-  RAFTKV_RETURN_IF_ERROR(CheckPorts(options_.listen_peer_urls, bound));
-  if (peer_server_ == nullptr) return {Code::kInternal, "can't start the peer server"};
-  return Status::Ok();
+  return peer_service_->Listen(options_.listen_peer_urls, event_loop_.get());
 }
 
 Status App::StartServers() {
   RAFTKV_RETURN_IF_ERROR(StartPeerServer());
-  RAFTKV_ASSIGN_OR_RETURN(client_api_,
-                          ClientApi::Start(options_, backend_.get(), MakeAdminHooks()));
+  RAFTKV_ASSIGN_OR_RETURN(
+      client_api_, ClientApi::Start(options_, backend_.get(), MakeAdminHooks(), event_loop_.get()));
+  peer_service_->Accept();
+  event_loop_->Start();
   serving_ = client_api_.get();
   RAFTKV_ASSIGN_OR_RETURN(
       http_api_, HttpApi::Start(options_, backend_.get(), [this] {
@@ -345,14 +338,14 @@ Status App::Stop() {
   if (apply_loop_) apply_loop_->Stop();
   if (readers_) readers_->Stop();
   if (background_) background_->Stop();
-  if (client_api_) client_api_->Join();
   if (transport_) transport_->Stop();
-  if (peer_server_) peer_server_->Shutdown(std::chrono::system_clock::now());
+  if (peer_service_) peer_service_->Shutdown();
+  if (client_api_) client_api_->Join();
+  if (event_loop_) event_loop_->Stop();
   // Flushed, so that the next start replays nothing.
   Status flushed = engine_ && kv_store_ ? engine_->FlushAll() : Status::Ok();
   http_api_.reset();
   client_api_.reset();
-  peer_server_.reset();
   peer_service_.reset();
   snapshot_receiver_.reset();
   snapshot_sender_.reset();
@@ -365,6 +358,7 @@ Status App::Stop() {
   background_.reset();
   defragmenter_.reset();
   transport_.reset();
+  event_loop_.reset();
   apply_loop_.reset();
   kv_store_.reset();
   fence_.reset();

@@ -11,6 +11,7 @@
 #include "server/backend.h"
 #include "server/client_api.h"
 #include "server/defragmenter.h"
+#include "server/event_loop.h"
 #include "server/http_api.h"
 #include "server/maintenance.h"
 #include "server/metrics.h"
@@ -97,6 +98,7 @@ class App {
   std::unique_ptr<store::KvStore> kv_store_;
   wal::RecoveredLog recovered_;
   std::unique_ptr<store::ApplyLoop> apply_loop_;
+  std::unique_ptr<EventLoop> event_loop_;
   std::unique_ptr<Transport> transport_;
   std::unique_ptr<ReaderPool> readers_;
   // One thread for what takes long and can wait: hashes, comparisons.
@@ -111,7 +113,6 @@ class App {
   std::unique_ptr<ReplicaCheck> replica_check_;
   std::unique_ptr<Maintenance> maintenance_;
   std::unique_ptr<PeerService> peer_service_;
-  std::unique_ptr<grpc::Server> peer_server_;
   std::unique_ptr<ClientApi> client_api_;
   std::unique_ptr<HttpApi> http_api_;
 

@@ -32,10 +32,11 @@ void App::StartThreads() {
   apply_loop_ = std::make_unique<store::ApplyLoop>(
       kv_store_.get(), store::ApplyLoopOptions{},
       [this](Index applied, uint64_t microseconds) { OnApplied(applied, microseconds); });
-  transport_ =
-      std::make_unique<Transport>(options_.cluster_id, options_.id, options_.initial_cluster,
-                                  options_.initial_advertise_peer_urls[0].ToString(),
-                                  [this](const std::string& reason) { OnRemoved(reason); });
+  event_loop_ = std::make_unique<EventLoop>();
+  transport_ = std::make_unique<Transport>(
+      options_.cluster_id, options_.id, options_.initial_cluster, event_loop_.get(),
+      options_.initial_advertise_peer_urls[0].ToString(),
+      [this](const std::string& reason) { OnRemoved(reason); });
   readers_ = std::make_unique<ReaderPool>(kReaderThreads);
   background_ = std::make_unique<ReaderPool>(1);
   defragmenter_ = std::make_unique<Defragmenter>(engine_.get(), options_.defrag_rate_bytes);

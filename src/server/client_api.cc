@@ -1,10 +1,10 @@
 #include "server/client_api.h"
 
-#include <grpcpp/ext/proto_server_reflection_plugin.h>
-
 #include <algorithm>
 #include <charconv>
 
+#include "server/accept_call.h"
+#include "server/server_ports.h"
 #include "server/unary_call.h"
 #include "store/kv_errors.h"
 
@@ -13,7 +13,6 @@ namespace {
 
 // Calls of one method that can be accepted without a turn of the queue's thread.
 constexpr int kAcceptsHot = 64;
-constexpr int kAcceptsRare = 2;
 
 // Room for what surrounds a request of the largest size, as etcd.
 constexpr int kReceiveOverheadBytes = 512 * 1024;
@@ -36,52 +35,34 @@ Status ReadSession(const grpc::ServerContext& context, store::SessionRef* sessio
 
 }  // namespace
 
-void SetServerArguments(grpc::ServerBuilder* builder) {
-  builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-  builder->AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 5000);
-  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-  builder->SetMaxSendMessageSize(-1);
-}
-
-void AddPorts(grpc::ServerBuilder* builder, const std::vector<Url>& urls, std::vector<int>* bound) {
-  bound->assign(urls.size(), 0);
-  for (size_t i = 0; i < urls.size(); ++i) {
-    builder->AddListeningPort(urls[i].HostPort(), grpc::InsecureServerCredentials(), &(*bound)[i]);
-  }
-}
-
-Status CheckPorts(const std::vector<Url>& urls, const std::vector<int>& bound) {
-  for (size_t i = 0; i < urls.size(); ++i) {
-    if (bound[i] != 0) continue;
-    return {Code::kUnavailable, "can't listen on " + urls[i].HostPort() +
-                                    ": the port is in use or the address is not this machine's; "
-                                    "stop what uses it or choose another URL"};
-  }
-  return Status::Ok();
-}
+ClientApi::ClientApi(Backend* backend, const AdminHooks& hooks)
+    : backend_(backend),
+      admin_(backend, hooks),
+      reflection_({etcdserverpb::KV::service_full_name(),
+                   etcdserverpb::Cluster::service_full_name(),
+                   etcdserverpb::Maintenance::service_full_name(),
+                   grpc::health::v1::Health::service_full_name(),
+                   grpc::reflection::v1alpha::ServerReflection::service_full_name()}) {}
 
 StatusOr<std::unique_ptr<ClientApi>> ClientApi::Start(const ServerOptions& options,
-                                                      Backend* backend, const AdminHooks& hooks) {
+                                                      Backend* backend, const AdminHooks& hooks,
+                                                      EventLoop* loop) {
   std::unique_ptr<ClientApi> api(new ClientApi(backend, hooks));
-  grpc::EnableDefaultHealthCheckService(true);
-  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
   SetServerArguments(&builder);
   builder.SetMaxReceiveMessageSize(static_cast<int>(options.max_request_bytes) +
                                    kReceiveOverheadBytes);
-  // Reflection and what administrators ask for (admin_service.h) use the synchronous threads.
-  builder.SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);
-  builder.SetSyncServerOption(grpc::ServerBuilder::MIN_POLLERS, 1);
-  builder.SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, 2);
   std::vector<int> bound;
   AddPorts(&builder, options.listen_client_urls, &bound);
   builder.RegisterService(&api->kv_);
-  builder.RegisterService(&api->cluster_);
-  builder.RegisterService(&api->maintenance_);
-  const uint32_t threads = options.client_threads != 0
-                               ? options.client_threads
-                               : std::max(1u, std::thread::hardware_concurrency() / 4);
-  for (uint32_t i = 0; i < threads; ++i) api->queues_.push_back(builder.AddCompletionQueue());
+  api->admin_.Register(&builder);
+  builder.RegisterService(api->health_.service());
+  builder.RegisterService(api->reflection_.service());
+  grpc::ServerCompletionQueue* const queue =
+      loop->AddServer(&builder, EventLoop::NewCalls::kAtOnce);
+  for (uint32_t i = 1; i < options.client_threads; ++i) {
+    api->queues_.push_back(builder.AddCompletionQueue());
+  }
   api->server_ = builder.BuildAndStart();
   const Status ports = CheckPorts(options.listen_client_urls, bound);
   if (api->server_ == nullptr || !ports.ok()) {
@@ -90,10 +71,13 @@ StatusOr<std::unique_ptr<ClientApi>> ClientApi::Start(const ServerOptions& optio
     if (!ports.ok()) return ports;
     return Status(Code::kInternal, "can't start the client API");
   }
-  api->SetServing(false);
-  for (auto& queue : api->queues_) {
-    api->AcceptOn(queue.get());
-    api->threads_.emplace_back([q = queue.get()] {
+  api->AcceptOn(queue);
+  api->admin_.Accept(queue);
+  api->health_.Accept(queue);
+  api->reflection_.Accept(queue);
+  for (auto& more : api->queues_) {
+    api->AcceptOn(more.get());
+    api->threads_.emplace_back([q = more.get()] {
       void* tag = nullptr;
       bool ok = false;
       while (q->Next(&tag, &ok)) static_cast<Tag*>(tag)->Proceed(ok);
@@ -104,16 +88,12 @@ StatusOr<std::unique_ptr<ClientApi>> ClientApi::Start(const ServerOptions& optio
 
 ClientApi::~ClientApi() { Join(); }
 
-void ClientApi::SetServing(bool serving) {
-  auto* health = server_->GetHealthCheckService();
-  if (health != nullptr) health->SetServingStatus(serving);
-}
-
 void ClientApi::Shutdown(std::chrono::system_clock::time_point deadline) {
   server_->Shutdown(deadline);
 }
 
 void ClientApi::Join() {
+  admin_.Stop();
   for (auto& queue : queues_) queue->Shutdown();
   for (std::thread& thread : threads_) thread.join();
   // A queue must be empty before it goes; without a thread (a start that failed) empty it here.
@@ -134,25 +114,10 @@ void ClientApi::AcceptOn(grpc::ServerCompletionQueue* queue) {
     AcceptWrites(queue);
     AcceptReads(queue);
   }
-  for (int i = 0; i < kAcceptsRare; ++i) AcceptAdmin(queue);
+  AcceptCompact(queue);
 }
-
-// Posts one accept for a method: RequestMethod is the generated Request<Method>, `serve` gets the
-// call and a Done that answers it.
-#define RAFTKV_ACCEPT(service, Method, RequestType, ResponseType, serve)                \
-  UnaryCall<RequestType, ResponseType>::Start(                                          \
-      [this, queue](grpc::ServerContext* context, RequestType* request,                 \
-                    grpc::ServerAsyncResponseWriter<ResponseType>* writer, void* tag) { \
-        (service).Request##Method(context, request, writer, queue, queue, tag);         \
-      },                                                                                \
-      serve)
 
 namespace {
-
-template <typename Call, typename Response>
-Done<Response> Answer(Call* call) {
-  return [call](Status status, Response&& response) { call->Finish(status, response); };
-}
 
 // A handler for a write: reads the session, then calls `method` of the backend.
 template <typename Request, typename Response, typename Method>
@@ -164,14 +129,6 @@ auto WriteHandler(Backend* backend, Method method) {
       return;
     }
     (backend->*method)(std::move(call->request()), session,
-                       Answer<UnaryCall<Request, Response>, Response>(call));
-  };
-}
-
-template <typename Request, typename Response, typename Method>
-auto PlainHandler(Backend* backend, Method method) {
-  return [backend, method](UnaryCall<Request, Response>* call) {
-    (backend->*method)(std::move(call->request()),
                        Answer<UnaryCall<Request, Response>, Response>(call));
   };
 }
@@ -195,26 +152,10 @@ void ClientApi::AcceptReads(grpc::ServerCompletionQueue* queue) {
                 (PlainHandler<RangeRequest, RangeResponse>(backend_, &Backend::Range)));
 }
 
-void ClientApi::AcceptAdmin(grpc::ServerCompletionQueue* queue) {
+void ClientApi::AcceptCompact(grpc::ServerCompletionQueue* queue) {
   using namespace etcdserverpb;  // NOLINT
   RAFTKV_ACCEPT(kv_, Compact, CompactionRequest, CompactionResponse,
                 (PlainHandler<CompactionRequest, CompactionResponse>(backend_, &Backend::Compact)));
-  RAFTKV_ACCEPT(
-      cluster_, MemberList, MemberListRequest, MemberListResponse,
-      (PlainHandler<MemberListRequest, MemberListResponse>(backend_, &Backend::MemberList)));
-  RAFTKV_ACCEPT(maintenance_, Status, StatusRequest, StatusResponse,
-                ([backend = backend_](UnaryCall<StatusRequest, StatusResponse>* call) {
-                  call->Finish(raftkv::Status::Ok(), backend->NodeStatus());
-                }));
-  RAFTKV_ACCEPT(
-      maintenance_, MoveLeader, MoveLeaderRequest, MoveLeaderResponse,
-      ([backend = backend_](UnaryCall<MoveLeaderRequest, MoveLeaderResponse>* call) {
-        backend->MoveLeader(
-            NodeId(call->request().targetid()),
-            Answer<UnaryCall<MoveLeaderRequest, MoveLeaderResponse>, MoveLeaderResponse>(call));
-      }));
 }
-
-#undef RAFTKV_ACCEPT
 
 }  // namespace raftkv::server

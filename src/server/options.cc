@@ -95,8 +95,8 @@ void DefineFlags(CLI::App* app, ServerOptions* o, RawOptions* raw) {
       ->check(CLI::Range(uint64_t{1}, uint64_t{1} << 32))
       ->capture_default_str();
   app->add_option("--client-threads", o->client_threads,
-                  "Threads that serve the client API; 0: one per four cores")
-      ->check(CLI::Range(0, 256))
+                  "Threads that take client requests off the network; 1: the event loop alone")
+      ->check(CLI::Range(1, 256))
       ->capture_default_str();
   app->add_option("--log-level", o->log_level, "trace, debug, info, warn or error")
       ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error"}))

@@ -61,7 +61,7 @@ struct ServerOptions {
   uint64_t corrupt_check_time_s = 3600;              // 0: off
   uint64_t defrag_rate_bytes = 32ull << 20;          // a second; 0: no limit
   uint32_t max_learners = 3;
-  uint32_t client_threads = 0;  // completion-queue threads; 0: one per four cores, at least one
+  uint32_t client_threads = 1;  // those that take client requests, the event loop among them
   std::string log_level = "info";
   std::string log_format = "text";
 

@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include "server/peer_channel.h"
+#include "server/queue_stream.h"
 
 namespace raftkv::server {
 namespace {
@@ -22,32 +23,34 @@ PeerLink::PeerLink(PeerLinkOptions options) : options_(std::move(options)) {
   }
 }
 
-// One attempt at a stream. gRPC calls back on its own threads, never during or after OnDone; they
-// use plain pointers, so that neither the stream (whose context holds the channel) nor the link is
-// ever destroyed by them.
-class PeerLink::Stream : public grpc::ClientBidiReactor<peer::v1::FrameBatch, peer::v1::Accepted> {
+// One attempt at a stream. Its callbacks never come during or after OnDone; they use plain
+// pointers, so that neither the stream nor the link is destroyed by them.
+class PeerLink::Stream final : public ClientStream<peer::v1::FrameBatch, peer::v1::Accepted> {
  public:
-  Stream(PeerLink* link, peer::v1::Peer::Stub* stub) : link_(link), stub_(stub) {
+  explicit Stream(PeerLink* link) : link_(link) {
     const PeerLinkOptions& options = link_->options_;
-    AddPeerMetadata(&context_, options.cluster, options.self, options.id, options.advertise_url);
+    AddPeerMetadata(&context(), options.cluster, options.self, options.id, options.advertise_url);
   }
 
-  void Start() {
-    stub_->async()->Stream(&context_, this);
-    // Writes are started by other threads than the callbacks': without a hold gRPC could declare
-    // the call done in between.
-    AddHold();
-    StartRead(&accepted_);
-    StartCall();
+  void Start(peer::v1::Peer::Stub* stub, grpc::CompletionQueue* queue) {
+    StartCall(stub->PrepareAsyncStream(&context(), queue));
   }
 
-  void Write(const peer::v1::FrameBatch* batch) { StartWrite(batch); }
+  void Cancel() { context().TryCancel(); }
 
-  void Cancel() { context_.TryCancel(); }
-
-  // No more writes will be started; lets OnDone come. Only the first call counts.
+  // No more writes will be started; OnDone follows. Only the first call counts.
   void Release() {
-    if (!released_.exchange(true)) RemoveHold();
+    if (!released_.exchange(true)) Finish();
+  }
+
+ protected:
+  void OnStarted(bool ok) override {
+    if (!ok) {
+      link_->OnWritten(false);
+      return;
+    }
+    StartRead(&accepted_);
+    link_->OnWritten(true);
   }
 
   void OnWriteDone(bool ok) override { link_->OnWritten(ok); }
@@ -63,12 +66,10 @@ class PeerLink::Stream : public grpc::ClientBidiReactor<peer::v1::FrameBatch, pe
     StartRead(&accepted_);
   }
 
-  void OnDone(const grpc::Status& status) override { link_->OnEnded(status); }
+  void OnDone() override { link_->OnEnded(status()); }
 
  private:
   PeerLink* const link_;
-  peer::v1::Peer::Stub* const stub_;  // the link's
-  grpc::ClientContext context_;
   peer::v1::Accepted accepted_;
   std::atomic<bool> released_{false};
 };
@@ -98,7 +99,7 @@ bool PeerLink::Send(peer::v1::FrameBatch* batch, bool need_stream) {
     waiting_bytes_ += bytes;
     if (StartWriteIfIdle()) stream = stream_;
   }
-  if (stream) stream->Write(&in_flight_);
+  if (stream) stream->StartWrite(&in_flight_);
   return true;
 }
 
@@ -106,12 +107,12 @@ void PeerLink::OpenStreamIfDue() {
   const auto now = std::chrono::steady_clock::now();
   if (stream_ || now < next_attempt_) return;
   next_attempt_ = now + kReconnectPause;
-  stream_ = std::make_shared<Stream>(this, stubs_[current_].get());
+  stream_ = std::make_shared<Stream>(this);
   last_stream_.reset();
-  writing_ = false;
+  writing_ = true;  // until it has started, which counts as a first write
   connected_ = false;
   broken_ = false;
-  stream_->Start();
+  stream_->Start(stubs_[current_].get(), options_.loop->queue());
 }
 
 // If true, the caller writes in_flight_, which is then gRPC's until OnWritten.
@@ -138,7 +139,7 @@ void PeerLink::OnWritten(bool ok) {
       stream = stream_.get();
     }
   }
-  if (stream != nullptr) stream->Write(&in_flight_);
+  if (stream != nullptr) stream->StartWrite(&in_flight_);
   if (ended != nullptr) ended->Release();
 }
 

@@ -15,6 +15,7 @@
 
 #include "common/types.h"
 #include "raft.grpc.pb.h"
+#include "server/event_loop.h"
 #include "server/options.h"
 
 namespace raftkv::server {
@@ -26,17 +27,17 @@ struct PeerLinkOptions {
   std::string name;       // of the peer, for the log
   std::vector<Url> urls;  // where it is reached; at least one, tried in turn
   std::string advertise_url;
-  // The peer says that this node was removed; on one of gRPC's threads.
+  EventLoop* loop = nullptr;  // where the stream's events come
+  // The peer says that this node was removed; on the loop's thread.
   std::function<void(const std::string& reason)> on_removed;
 };
 
 // Its state is guarded by its mutex, which is never held during I/O; the stream's callbacks come on
-// gRPC's threads.
+// the event loop's thread.
 class PeerLink {
  public:
   explicit PeerLink(PeerLinkOptions options);
-  // Cancels and waits. Not for gRPC's threads: gRPC 1.51 takes the queue that they serve down with
-  // the last channel that uses it, and a thread that does so itself aborts the process.
+  // Cancels and waits, which needs the loop: not for its thread.
   ~PeerLink();
 
   PeerLink(const PeerLink&) = delete;
@@ -78,7 +79,7 @@ class PeerLink {
   size_t current_ = 0;  // URL
   bool stopped_ = false;
   std::shared_ptr<Stream> stream_;
-  std::shared_ptr<Stream> last_stream_;  // ended; kept for a thread of ours to destroy
+  std::shared_ptr<Stream> last_stream_;  // ended; destroyed when its last callback has returned
   bool connected_ = false;               // the peer has accepted this stream
   bool broken_ = false;                  // the peer ended it; no further write may start
   bool writing_ = false;

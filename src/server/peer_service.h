@@ -11,18 +11,20 @@
 #include "common/membership.h"
 #include "common/types.h"
 #include "raft.grpc.pb.h"
+#include "server/event_loop.h"
 #include "server/join.h"
+#include "server/options.h"
 #include "server/peer_hash.h"
 
 namespace raftkv::server {
 
 class SnapshotReceiver;
 
-// Frames from one peer, in order. Called on gRPC's threads; must not block.
+// Frames from one peer, in order. Called on the event loop's thread; must not block.
 using PeerSink = std::function<void(NodeId from, peer::v1::FrameBatch&& batch)>;
 
-// What the service asks of the node. All are called on gRPC's threads and must not block. One that
-// is not set makes its call UNIMPLEMENTED.
+// What the service asks of the node. All are called on the event loop's thread and must not block.
+// One that is not set makes its call UNIMPLEMENTED.
 struct PeerHandlers {
   PeerSink on_batch;
   // The sender of a new stream is reached at `url`: Transport::AddContact.
@@ -41,38 +43,47 @@ struct PeerHandlers {
 // node knows of: it may be a leader that was added later (paper, section 6: servers take requests
 // from servers that are not in their configuration). But one that was removed is refused, with
 // PERMISSION_DENIED and kRemovedMessage.
-class PeerService final : public peer::v1::Peer::CallbackService {
+class PeerService {
  public:
   PeerService(ClusterId cluster, NodeId self, PeerHandlers handlers);
-  ~PeerService() override;
+  // The server must have been shut down, and the loop stopped.
+  ~PeerService();
+
+  // Binds; `loop` is not started yet. kUnavailable, naming it, when an address can't be bound.
+  // `ports` (optional) gets the ports, where a URL leaves that to the system.
+  Status Listen(const std::vector<Url>& urls, EventLoop* loop, std::vector<int>* ports = nullptr);
+  // Takes calls, once the loop has its queue: the other server has been added too.
+  void Accept();
+  // Ends all calls; while the loop still runs. Idempotent.
+  void Shutdown();
 
   // The configuration as committed (not merely in force: a leader that removes itself leads until
   // its removal is committed, and its messages must be taken till then): ends the streams of
   // members that were removed. Thread-safe.
   void SetMembers(const Membership& committed);
 
-  grpc::ServerBidiReactor<peer::v1::FrameBatch, peer::v1::Accepted>* Stream(
-      grpc::CallbackServerContext* context) override;
-  grpc::ServerUnaryReactor* Members(grpc::CallbackServerContext* context,
-                                    const peer::v1::MembersRequest* request,
-                                    peer::v1::MembersResponse* response) override;
-  grpc::ServerUnaryReactor* HashKv(grpc::CallbackServerContext* context,
-                                   const peer::v1::HashKvRequest* request,
-                                   peer::v1::HashKvResponse* response) override;
-  grpc::ServerBidiReactor<peer::v1::SnapshotPart, peer::v1::SnapshotAnswer>* Snapshot(
-      grpc::CallbackServerContext* context) override;
-
  private:
   class Reader;
 
+  void AcceptStream();
+  void AcceptSnapshot();
+  void AcceptMembers();
+  void AcceptHashKv();
+
+  grpc::Status TakeStream(const std::shared_ptr<Reader>& reader);
   // OK, and the sender in `from`, when the call is for us. Logs a refusal.
-  grpc::Status CheckMetadata(const grpc::CallbackServerContext& context, NodeId* from) const;
-  grpc::Status FindFault(const grpc::CallbackServerContext& context, NodeId* from) const;
-  void Forget(Reader* reader);
+  grpc::Status CheckMetadata(const grpc::ServerContextBase& context, NodeId* from) const;
+  grpc::Status FindFault(const grpc::ServerContextBase& context, NodeId* from) const;
+  void Forget(const Reader* reader);
 
   const ClusterId cluster_;
   const NodeId self_;
   const PeerHandlers handlers_;
+
+  peer::v1::Peer::AsyncService service_;
+  EventLoop* loop_ = nullptr;
+  grpc::ServerCompletionQueue* calls_ = nullptr;  // where new ones arrive
+  std::unique_ptr<grpc::Server> server_;
 
   mutable std::mutex mutex_;
   std::set<NodeId> removed_;

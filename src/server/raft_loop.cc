@@ -47,19 +47,39 @@ RaftLoop::RaftLoop(const RaftLoopOptions& options, std::unique_ptr<raft::Core> c
 
 RaftLoop::~RaftLoop() { Stop(); }
 
-void RaftLoop::Start() {
+void RaftLoop::Start(EventLoop* event_loop) {
   RAFTKV_CHECK(log_writer_ != nullptr, "SetLogWriter comes before Start");
   CarryOutMembership(core_->membership());
   PublishStatus();
-  thread_ = std::thread([this] { Run(); });
+  next_tick_ = Clock::now() + options_.tick;
+  event_loop_ = event_loop;
+  if (event_loop != nullptr) {
+    event_loop->SetTurn([this] { return TakeTurn(); });
+  } else {
+    thread_ = std::thread([this] { Run(); });
+  }
 }
 
 void RaftLoop::Stop() {
   mailbox_.Close();
-  if (thread_.joinable()) thread_.join();
+  if (thread_.joinable()) {
+    thread_.join();
+  } else if (EventLoop* const event_loop = event_loop_.exchange(nullptr)) {
+    event_loop->SetTurn(nullptr);
+    // What came in before it was closed.
+    mailbox_.Take(&mail_);
+    Work();
+    FailEverything();
+  }
 }
 
 // --- Any thread -------------------------------------------------------------------------------
+
+bool RaftLoop::Post(Mail&& mail) {
+  if (!mailbox_.TryPush(std::move(mail))) return false;
+  if (EventLoop* const loop = event_loop_) loop->Wake();
+  return true;
+}
 
 bool RaftLoop::Admit(size_t bytes, bool internal) {
   const size_t requests = inflight_.fetch_add(1, std::memory_order_relaxed);
@@ -90,7 +110,7 @@ void RaftLoop::Write(std::string command, store::ApplyCallback done, bool intern
   };
   request.deadline = Clock::now() + options_.request_timeout;
   Mail mail(std::move(request));
-  if (!mailbox_.TryPush(std::move(mail))) {
+  if (!Post(std::move(mail))) {
     FailWrite(std::get<WriteRequest>(mail).done, store::ErrStopped());
   }
 }
@@ -107,14 +127,14 @@ void RaftLoop::ReadBarrier(ReadCallback ready, std::chrono::milliseconds timeout
   };
   request.deadline = Clock::now() + (timeout.count() > 0 ? timeout : options_.request_timeout);
   Mail mail(std::move(request));
-  if (!mailbox_.TryPush(std::move(mail))) {
+  if (!Post(std::move(mail))) {
     std::get<ReadRequest>(mail).ready(store::ErrStopped());
   }
 }
 
 void RaftLoop::TransferLeadership(NodeId target, std::function<void(Status)> done) {
   Mail mail(Transfer{target, std::move(done), Clock::now() + options_.transfer_timeout});
-  if (!mailbox_.TryPush(std::move(mail))) std::get<Transfer>(mail).done(store::ErrStopped());
+  if (!Post(std::move(mail))) std::get<Transfer>(mail).done(store::ErrStopped());
 }
 
 void RaftLoop::OnPeerBatch(NodeId from, peer::v1::FrameBatch&& batch) {
@@ -123,12 +143,12 @@ void RaftLoop::OnPeerBatch(NodeId from, peer::v1::FrameBatch&& batch) {
     return;
   }
   peer_batches_.fetch_add(1, std::memory_order_relaxed);
-  mailbox_.Push(PeerInput{from, std::move(batch)});
+  Post(PeerInput{from, std::move(batch)});
 }
 
-void RaftLoop::OnAppended(raft::AppendSeq seq) { mailbox_.Push(Appended{seq}); }
+void RaftLoop::OnAppended(raft::AppendSeq seq) { Post(Appended{seq}); }
 
-void RaftLoop::OnApplied(Index index) { mailbox_.Push(Applied{index}); }
+void RaftLoop::OnApplied(Index index) { Post(Applied{index}); }
 
 RaftStatus RaftLoop::status() const {
   std::lock_guard lock(status_mutex_);
@@ -151,26 +171,45 @@ void RaftLoop::FailWrite(store::ApplyCallback& done, Status status) {
 // --- The raft thread --------------------------------------------------------------------------
 
 void RaftLoop::Run() {
-  next_tick_ = Clock::now() + options_.tick;
+  Begin();
+  while (mailbox_.Drain(&mail_, NextDeadline())) Work();
+  FailEverything();
+}
+
+RaftLoop::Clock::time_point RaftLoop::TakeTurn() {
+  Begin();
+  mailbox_.Take(&mail_);
+  if (!mail_.empty() || Clock::now() >= NextDeadline()) Work();
+  // What the turn itself has put there woke nobody.
+  return mailbox_.size() > 0 ? Clock::time_point() : NextDeadline();
+}
+
+void RaftLoop::Begin() {
+  if (std::exchange(begun_, true)) return;
   // A sole voter has nobody to wait for.
   if (core_->membership().voters.size() == 1 && core_->membership().IsVoter(core_->id())) {
     core_->Campaign();
   }
   while (core_->HasOutput()) CarryOut(core_->TakeOutput());
-  std::vector<Mail> mail;
-  while (mailbox_.Drain(&mail, std::min(next_tick_, commit_news_due_.value_or(next_tick_)))) {
-    for (Mail& item : mail) Handle(std::move(item));
-    CatchUpTicks(Clock::now());
-    DispatchWrites();
-    DispatchReads();
-    while (core_->HasOutput()) CarryOut(core_->TakeOutput());
-    member_changes_.OnTurn();
-    NoticeCommittedMembership();
-    TellCommitIfDue(Clock::now());
-    while (core_->HasOutput()) CarryOut(core_->TakeOutput());
-    PublishStatus();
-  }
-  FailEverything();
+}
+
+RaftLoop::Clock::time_point RaftLoop::NextDeadline() const {
+  return std::min(next_tick_, commit_news_due_.value_or(next_tick_));
+}
+
+// What has come, and what follows from it.
+void RaftLoop::Work() {
+  for (Mail& item : mail_) Handle(std::move(item));
+  mail_.clear();
+  CatchUpTicks(Clock::now());
+  DispatchWrites();
+  DispatchReads();
+  while (core_->HasOutput()) CarryOut(core_->TakeOutput());
+  member_changes_.OnTurn();
+  NoticeCommittedMembership();
+  TellCommitIfDue(Clock::now());
+  while (core_->HasOutput()) CarryOut(core_->TakeOutput());
+  PublishStatus();
 }
 
 void RaftLoop::Handle(Mail&& mail) {

@@ -1,4 +1,5 @@
-// The raft thread: owns the core and everyone who waits for a position in the log.
+// The raft loop: owns the core and everyone who waits for a position in the log. "The raft thread"
+// is the event loop's: raft takes its turn there, between the network's events.
 #pragma once
 
 #include <atomic>
@@ -19,6 +20,7 @@
 #include "common/types.h"
 #include "raft.pb.h"
 #include "raft/core.h"
+#include "server/event_loop.h"
 #include "server/member_changes.h"
 #include "server/transport.h"
 #include "store/apply_loop.h"
@@ -93,7 +95,8 @@ class RaftLoop {
   ~RaftLoop();
 
   void SetLogWriter(wal::LogWriter* log_writer) { log_writer_ = log_writer; }
-  void Start();
+  // Takes its turns on `event_loop`; without one, on a thread of its own.
+  void Start(EventLoop* event_loop = nullptr);
 
   // Replicates one encoded command and calls `done` with its result once it is applied here, or
   // with the status that says why not: kNotLeader and kUnavailable mean definitely not applied,
@@ -140,8 +143,8 @@ class RaftLoop {
   // Whether this node votes in the configuration in force.
   bool votes() const { return votes_.load(std::memory_order_relaxed); }
 
-  // Fails what waits with ErrStopped (writes: kOutcomeUnknown where they may be in a log) and ends
-  // the thread. Idempotent.
+  // Takes no more turns, and fails what waits with ErrStopped (writes: kOutcomeUnknown where they
+  // may be in a log). The event loop goes on. Idempotent.
   void Stop();
 
  private:
@@ -205,7 +208,14 @@ class RaftLoop {
     std::string command;  // kept until its fate is known, so that a refusal can be retried
   };
 
+  // False, and `mail` is untouched, once the loop has stopped.
+  bool Post(Mail&& mail);
+
   void Run();
+  Clock::time_point TakeTurn();
+  void Begin();
+  Clock::time_point NextDeadline() const;
+  void Work();
   void Handle(Mail&& mail);
   void HandlePeer(PeerInput&& input);
   void HandleForward(NodeId from, peer::v1::Forward* forward);
@@ -245,6 +255,7 @@ class RaftLoop {
   wal::LogWriter* log_writer_ = nullptr;
   const RaftLoopHooks hooks_;
 
+  std::atomic<EventLoop*> event_loop_{nullptr};
   Mailbox<Mail> mailbox_;
   std::atomic<uint64_t> term_{0};
   std::atomic<uint64_t> bytes_applied_{0};
@@ -256,6 +267,8 @@ class RaftLoop {
   std::thread thread_;
 
   // Owned by the raft thread from here on.
+  bool begun_ = false;
+  std::vector<Mail> mail_;
   Clock::time_point next_tick_;
   // When followers are told of what was committed, if no append does it before.
   std::optional<Clock::time_point> commit_news_due_;

@@ -21,18 +21,18 @@ constexpr uint32_t kFarewellTicks = 10;
 void RaftLoop::ChangeMembers(ConfigChange change, ConfigDone done) {
   Mail mail(
       MembersRequest{std::move(change), std::move(done), Clock::now() + options_.request_timeout});
-  if (!mailbox_.TryPush(std::move(mail))) std::get<MembersRequest>(mail).done(store::ErrStopped());
+  if (!Post(std::move(mail))) std::get<MembersRequest>(mail).done(store::ErrStopped());
 }
 
-void RaftLoop::CutLog(Index index) { mailbox_.Push(Cut{index}); }
+void RaftLoop::CutLog(Index index) { Post(Cut{index}); }
 
 void RaftLoop::OnSnapshotReady(NodeId from, Term term, raft::SnapshotMeta snapshot,
                                std::function<void(bool taken)> done) {
   Mail mail(SnapshotReady{from, term, std::move(snapshot), std::move(done)});
-  if (!mailbox_.TryPush(std::move(mail))) std::get<SnapshotReady>(mail).done(false);
+  if (!Post(std::move(mail))) std::get<SnapshotReady>(mail).done(false);
 }
 
-void RaftLoop::OnSnapshotSent(NodeId to, Index last) { mailbox_.Push(SnapshotSent{to, last}); }
+void RaftLoop::OnSnapshotSent(NodeId to, Index last) { Post(SnapshotSent{to, last}); }
 
 // --- The raft thread --------------------------------------------------------------------------
 

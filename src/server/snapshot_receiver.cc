@@ -33,16 +33,16 @@ LogPosition Last(const peer::v1::SnapshotStart& start) {
 // One stream. It reads one part at a time: the next only after the receiver's thread has dealt with
 // the last, so that memory is bounded and TCP holds up the sender. At any time it has a read under
 // way, or a part with the thread; whoever has that turn ends the stream.
-class SnapshotReceiver::Session : public Reactor, public std::enable_shared_from_this<Session> {
+class SnapshotReceiver::Session final : public Stream,
+                                        public std::enable_shared_from_this<Session> {
  public:
-  Session(SnapshotReceiver* receiver, NodeId from) : receiver_(receiver), from_(from) {}
+  Session(SnapshotReceiver* receiver, Admit admit)
+      : receiver_(receiver), admit_(std::move(admit)) {}
 
   NodeId from() const { return from_; }
 
-  void Start() {
-    keep_alive_ = shared_from_this();
-    StartRead(&part_);
-  }
+  // Until OnDone.
+  void Keep() { keep_alive_ = shared_from_this(); }
 
   void ReadNext() {
     std::lock_guard lock(mutex_);
@@ -66,6 +66,18 @@ class SnapshotReceiver::Session : public Reactor, public std::enable_shared_from
       answers_.clear();
     }
     Finish(status);
+  }
+
+  void OnCalled() override {
+    grpc::Status status = admit_(context(), &from_);
+    if (status.ok() && receiver_ == nullptr) {
+      status = {grpc::StatusCode::UNIMPLEMENTED, "this node takes no snapshots"};
+    }
+    if (!status.ok()) {
+      End(status);
+    } else {
+      StartRead(&part_);
+    }
   }
 
   void OnReadDone(bool ok) override {
@@ -93,14 +105,15 @@ class SnapshotReceiver::Session : public Reactor, public std::enable_shared_from
     answer_ = std::move(answers_.front());
     answers_.pop_front();
     if (finished_ && answers_.empty()) {
-      StartWriteAndFinish(&answer_, grpc::WriteOptions(), grpc::Status::OK);
+      StartWriteAndFinish(&answer_, grpc::Status::OK);
     } else {
       StartWrite(&answer_);
     }
   }
 
   SnapshotReceiver* const receiver_;
-  const NodeId from_;
+  const Admit admit_;
+  NodeId from_;
   peer::v1::SnapshotPart part_;
   std::shared_ptr<Session> keep_alive_;
 
@@ -141,10 +154,10 @@ void SnapshotReceiver::Stop() {
   if (thread_.joinable()) thread_.join();
 }
 
-SnapshotReceiver::Reactor* SnapshotReceiver::Serve(NodeId from) {
-  auto session = std::make_shared<Session>(this, from);
-  session->Start();
-  return session.get();
+void SnapshotReceiver::Expect(SnapshotReceiver* receiver, Admit admit, const Request& request) {
+  auto session = std::make_shared<Session>(receiver, std::move(admit));
+  session->Keep();
+  session->Accept(request);
 }
 
 void SnapshotReceiver::Run() {

@@ -18,6 +18,7 @@
 #include "common/types.h"
 #include "raft.grpc.pb.h"
 #include "raft/message.h"
+#include "server/queue_stream.h"
 #include "server/snapshot_stream.h"
 
 namespace raftkv::server {
@@ -31,7 +32,13 @@ class SnapshotReceiver {
   // InstallSnapshot{meta} in the name of `from` in `term`, and drops the staged data if the core
   // does not take it. Called on the receiver's thread.
   using OnReady = std::function<void(NodeId from, Term term, raft::SnapshotMeta meta)>;
-  using Reactor = grpc::ServerBidiReactor<peer::v1::SnapshotPart, peer::v1::SnapshotAnswer>;
+  using Stream = ServerStream<peer::v1::SnapshotPart, peer::v1::SnapshotAnswer>;
+  // Whether a stream is taken, and whose it is.
+  using Admit = std::function<grpc::Status(const grpc::ServerContextBase& context, NodeId* from)>;
+  // Asks gRPC for the next stream: the generated RequestSnapshot, bound to its queues.
+  using Request = std::function<void(
+      grpc::ServerContext*,
+      grpc::ServerAsyncReaderWriter<peer::v1::SnapshotAnswer, peer::v1::SnapshotPart>*, void* tag)>;
 
   // `directory` (made if missing) is this receiver's alone: what an earlier process left there is
   // removed. kIoError when that fails.
@@ -40,8 +47,8 @@ class SnapshotReceiver {
   // The gRPC server must have been shut down.
   ~SnapshotReceiver();
 
-  // The reactor of a new stream of `from`'s; for PeerService.
-  Reactor* Serve(NodeId from);
+  // Serves the next stream; for PeerService. With no receiver (null) it is UNIMPLEMENTED.
+  static void Expect(SnapshotReceiver* receiver, Admit admit, const Request& request);
 
   // Members that were removed: what they send is not taken any more, and their streams end.
   void SetRemoved(std::set<NodeId> removed);

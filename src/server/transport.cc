@@ -33,10 +33,11 @@ std::string LinkName(NodeId id, const std::map<NodeId, MemberOptions>& initial_c
 }  // namespace
 
 Transport::Transport(ClusterId cluster, NodeId self,
-                     const std::vector<MemberOptions>& initial_cluster, std::string advertise_url,
-                     OnRemoved on_removed)
+                     const std::vector<MemberOptions>& initial_cluster, EventLoop* loop,
+                     std::string advertise_url, OnRemoved on_removed)
     : cluster_(cluster),
       self_(self),
+      loop_(loop),
       advertise_url_(std::move(advertise_url)),
       on_removed_(std::move(on_removed)) {
   for (const MemberOptions& member : initial_cluster) {
@@ -126,6 +127,7 @@ void Transport::OpenLink(NodeId id, std::vector<Url> urls, bool member) {
                           LinkName(id, initial_cluster_),
                           std::move(urls),
                           advertise_url_,
+                          loop_,
                           [this](const std::string& reason) { ReportRemoved(reason); }};
   links_[id] = {std::make_shared<PeerLink>(std::move(options)), member, ++uses_};
 }

@@ -20,6 +20,7 @@
 #include "common/types.h"
 #include "raft.pb.h"
 #include "raft/message.h"
+#include "server/event_loop.h"
 #include "server/options.h"
 #include "server/peer_channel.h"
 
@@ -36,19 +37,20 @@ struct LinkStatus {
   uint64_t dropped = 0;
 };
 
-// Thread-safe: the raft thread, the log writer's send, gRPC's threads.
+// Thread-safe: the event loop's thread and the log writer's send.
 class Transport {
  public:
   // A peer has told us, by refusing a stream, that this node was removed from the cluster. Called
-  // at most once, on one of gRPC's threads; must not block.
+  // at most once, on the loop's thread; must not block.
   using OnRemoved = std::function<void(const std::string& reason)>;
 
   // `initial_cluster` is where members are reached for which the membership names no URL. Its
   // members other than `self` get a link each; connecting starts with the first message.
-  // `advertise_url` tells peers that have not heard of this node where to send their answers.
+  // `advertise_url` tells peers that have not heard of this node where to send their answers. The
+  // streams' events come on `loop`, which must outlive this.
   Transport(ClusterId cluster, NodeId self, const std::vector<MemberOptions>& initial_cluster,
-            std::string advertise_url = "", OnRemoved on_removed = nullptr);
-  // Cancels the streams and waits for them to end.
+            EventLoop* loop, std::string advertise_url = "", OnRemoved on_removed = nullptr);
+  // Cancels the streams and waits for them to end: the loop must still run.
   ~Transport();
 
   Transport(const Transport&) = delete;
@@ -97,6 +99,7 @@ class Transport {
 
   const ClusterId cluster_;
   const NodeId self_;
+  EventLoop* const loop_;
   const std::string advertise_url_;
   const OnRemoved on_removed_;
   std::atomic<bool> removed_reported_{false};

@@ -10,17 +10,10 @@
 #include <utility>
 
 #include "common/status.h"
+#include "server/event_loop.h"
 #include "server/rpc_status.h"
 
 namespace raftkv::server {
-
-// What a completion queue's tags point to.
-class Tag {
- public:
-  virtual ~Tag() = default;
-  // On the queue's thread.
-  virtual void Proceed(bool ok) = 0;
-};
 
 // Owns itself: deleted on the queue's thread once answered, or when the server shuts down before a
 // request came.
@@ -65,6 +58,15 @@ class UnaryCall final : public Tag {
       context_.AddTrailingMetadata("raftkv-outcome", "not-applied");
     }
     writer_.FinishWithError(ToGrpc(status), this);
+  }
+
+  // As above, for a status that is gRPC's already.
+  void FinishAs(const grpc::Status& status, const Response& response) {
+    if (status.ok()) {
+      writer_.Finish(response, status, this);
+    } else {
+      writer_.FinishWithError(status, this);
+    }
   }
 
  private:

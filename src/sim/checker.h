@@ -101,7 +101,8 @@ class Checker : public NodeObserver {
   std::map<NodeId, std::vector<raft::AppendTask>> writing_;
   std::vector<GhostEntry> ghost_;  // the committed log
   Index stored_;                   // up to here it was found on the disks of a quorum
-  std::map<Term, LogPosition> committed_in_;  // the last entry that the leader of the term committed
+  std::map<Term, LogPosition>
+      committed_in_;  // the last entry that the leader of the term committed
   std::map<Term, NodeId> leaders_;
   std::map<std::pair<NodeId, Term>, NodeId> votes_;
   std::map<Index, Membership> configs_;  // committed ones

@@ -6,6 +6,8 @@
 #include <limits>
 #include <string>
 
+#include <pthread.h>
+
 #include "common/check.h"
 
 namespace raftkv::store {
@@ -72,6 +74,7 @@ void ApplyLoop::Stop() {
 size_t ApplyLoop::queue_depth() const { return mailbox_.size(); }
 
 void ApplyLoop::Run() {
+  pthread_setname_np(pthread_self(), "apply");
   std::vector<Item> items;
   for (;;) {
     // With a compaction under way the thread looks for work and does not wait for it.

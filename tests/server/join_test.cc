@@ -5,7 +5,7 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
-#include "server/peer_service.h"
+#include "server/peer_node.h"
 
 namespace raftkv::server {
 namespace {
@@ -14,25 +14,17 @@ const std::vector<Url> kOwn = {{"127.0.0.1", 7001}, {"127.0.0.1", 7002}};
 
 class AskedMember {
  public:
-  explicit AskedMember(JoinedCluster knows)
-      : service_(knows.cluster, knows.self, [&knows] {
+  explicit AskedMember(const JoinedCluster& knows)
+      : peer_(knows.cluster, knows.self, [&knows] {
           PeerHandlers handlers;
           handlers.members = [knows] { return knows; };
           return handlers;
-        }()) {
-    grpc::ServerBuilder builder;
-    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
-    builder.RegisterService(&service_);
-    server_ = builder.BuildAndStart();
-  }
-  ~AskedMember() { server_->Shutdown(std::chrono::system_clock::now()); }
+        }()) {}
 
-  Url url() const { return {"127.0.0.1", static_cast<uint16_t>(port_)}; }
+  Url url() const { return peer_.url(); }
 
  private:
-  int port_ = 0;
-  PeerService service_;
-  std::unique_ptr<grpc::Server> server_;
+  ListeningPeer peer_;
 };
 
 // What member `self` knows while member 1 leads, without us.

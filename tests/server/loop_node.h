@@ -2,7 +2,6 @@
 // listens.
 #pragma once
 
-#include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
@@ -20,7 +19,7 @@
 #include <vector>
 
 #include "server/peer_codec.h"
-#include "server/peer_service.h"
+#include "server/peer_node.h"
 #include "server/raft_loop.h"
 #include "store/kv_store.h"
 #include "wal/log_store.h"
@@ -62,7 +61,7 @@ class LoopNode {
       members.push_back(
           {"n" + std::to_string(i), NodeId(i), {"127.0.0.1", static_cast<uint16_t>(port)}});
     }
-    transport_ = std::make_unique<Transport>(ClusterId(1), NodeId(1), members);
+    transport_ = std::make_unique<Transport>(ClusterId(1), NodeId(1), members, event_loop_.get());
     apply_loop_ = std::make_unique<store::ApplyLoop>(
         kv_store_.get(), store::ApplyLoopOptions{},
         [this](Index applied, uint64_t) { loop_->OnApplied(applied); });
@@ -132,6 +131,7 @@ class LoopNode {
 
  private:
   uint64_t request_id_ = 100;
+  RunningLoop event_loop_;
   std::unique_ptr<store::Engine> engine_;
   std::unique_ptr<wal::LogStore> log_store_;
   std::unique_ptr<store::KvStore> kv_store_;
@@ -150,15 +150,9 @@ T Await(std::future<T> future) {
 // A member that takes streams and answers nothing.
 class SilentPeer {
  public:
-  explicit SilentPeer(NodeId self) : service_(ClusterId(1), self, Handlers()) {
-    grpc::ServerBuilder builder;
-    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
-    builder.RegisterService(&service_);
-    server_ = builder.BuildAndStart();
-  }
-  ~SilentPeer() { server_->Shutdown(std::chrono::system_clock::now()); }
+  explicit SilentPeer(NodeId self) : peer_(ClusterId(1), self, Handlers()) {}
 
-  int port() const { return port_; }
+  int port() const { return peer_.port(); }
   // Waits until `wanted` is true of a frame that came.
   bool WaitFor(const std::function<bool(const peer::v1::Frame&)>& wanted) {
     std::unique_lock lock(mutex_);
@@ -180,9 +174,7 @@ class SilentPeer {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<peer::v1::Frame> frames_;
-  int port_ = 0;
-  PeerService service_;
-  std::unique_ptr<grpc::Server> server_;
+  ListeningPeer peer_;
 };
 
 class RaftLoopTest : public testing::Test {

@@ -11,7 +11,7 @@
 #include <set>
 
 #include "server/peer_channel.h"
-#include "server/peer_service.h"
+#include "server/peer_node.h"
 #include "server/snapshot_receiver.h"
 #include "server/snapshot_sender.h"
 
@@ -134,9 +134,6 @@ class Follower {
     EXPECT_TRUE(receiver.ok()) << receiver.status();
     receiver_ = *std::move(receiver);
     EXPECT_TRUE(std::filesystem::is_empty(directory_)) << "leftovers are removed at start";
-    PeerHandlers handlers;
-    handlers.snapshots = receiver_.get();
-    service_ = std::make_unique<PeerService>(kCluster, kFollower, handlers);
     StartServer();
   }
   ~Follower() {
@@ -148,21 +145,16 @@ class Follower {
   }
 
   void StartServer() {
-    grpc::ServerBuilder builder;
-    builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-    builder.AddListeningPort("127.0.0.1:" + std::to_string(port_),
-                             grpc::InsecureServerCredentials(), &port_);
-    builder.RegisterService(service_.get());
-    server_ = builder.BuildAndStart();
-    ASSERT_NE(server_, nullptr);
+    PeerHandlers handlers;
+    handlers.snapshots = receiver_.get();
+    peer_ = std::make_unique<ListeningPeer>(kCluster, kFollower, handlers, port_);
+    ASSERT_TRUE(peer_->up());
+    port_ = peer_->port();
   }
-  void StopServer() {
-    if (server_) server_->Shutdown(std::chrono::system_clock::now());
-    server_.reset();
-  }
+  void StopServer() { peer_.reset(); }
 
   Url url() const { return {"127.0.0.1", static_cast<uint16_t>(port_)}; }
-  PeerService* service() { return service_.get(); }
+  PeerService* service() { return peer_->service(); }
   const SnapshotReceiver& receiver() const { return *receiver_; }
 
  private:
@@ -170,8 +162,7 @@ class Follower {
   std::string directory_;
   int port_ = 0;
   std::unique_ptr<SnapshotReceiver> receiver_;
-  std::unique_ptr<PeerService> service_;
-  std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<ListeningPeer> peer_;
 };
 
 class SnapshotTransfer : public testing::Test {

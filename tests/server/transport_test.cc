@@ -2,7 +2,6 @@
 
 #include "server/transport.h"
 
-#include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -13,7 +12,7 @@
 #include <thread>
 
 #include "server/peer_codec.h"
-#include "server/peer_service.h"
+#include "server/peer_node.h"
 
 namespace raftkv::server {
 namespace {
@@ -58,22 +57,12 @@ class Inbox {
 class Receiver {
  public:
   explicit Receiver(ClusterId cluster, int port = 0, NodeId self = kB)
-      : service_(cluster, self, Handlers()) {
-    grpc::ServerBuilder builder;
-    builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-    builder.AddListeningPort("127.0.0.1:" + std::to_string(port), grpc::InsecureServerCredentials(),
-                             &port_);
-    builder.RegisterService(&service_);
-    server_ = builder.BuildAndStart();
-  }
-  ~Receiver() {
-    if (server_) server_->Shutdown(std::chrono::system_clock::now());
-  }
+      : peer_(cluster, self, Handlers(), port) {}
 
-  bool up() const { return server_ != nullptr && port_ != 0; }
-  Url url() const { return {"127.0.0.1", static_cast<uint16_t>(port_)}; }
-  PeerService* service() { return &service_; }
-  int port() const { return port_; }
+  bool up() const { return peer_.up(); }
+  Url url() const { return peer_.url(); }
+  PeerService* service() { return peer_.service(); }
+  int port() const { return peer_.port(); }
 
   Inbox inbox;
   Transport* contact_for = nullptr;
@@ -97,9 +86,7 @@ class Receiver {
     return handlers;
   }
 
-  int port_ = 0;
-  PeerService service_;
-  std::unique_ptr<grpc::Server> server_;
+  ListeningPeer peer_;
 };
 
 std::vector<MemberOptions> Members(int port_b) {
@@ -110,10 +97,15 @@ std::vector<raft::Message> Beat(uint64_t round) {
   return {{kA, kB, Term(3), raft::Heartbeat{Index(1), round}}};
 }
 
-TEST(Transport, ArrivesInOrderWithTheSendersName) {
+class TransportTest : public testing::Test {
+ protected:
+  RunningLoop loop_;  // of the sending ends
+};
+
+TEST_F(TransportTest, ArrivesInOrderWithTheSendersName) {
   Receiver b(kCluster);
   ASSERT_TRUE(b.up());
-  Transport a(kCluster, kA, Members(b.port()));
+  Transport a(kCluster, kA, Members(b.port()), loop_.get());
   constexpr uint64_t kMessages = 500;
   for (uint64_t i = 1; i <= kMessages; ++i) a.Send(Beat(i));
   ASSERT_TRUE(b.inbox.WaitFor(kMessages));
@@ -124,10 +116,10 @@ TEST(Transport, ArrivesInOrderWithTheSendersName) {
   }
 }
 
-TEST(Transport, AnotherClusterIsRefused) {
+TEST_F(TransportTest, AnotherClusterIsRefused) {
   Receiver b(ClusterId(78));
   ASSERT_TRUE(b.up());
-  Transport a(kCluster, kA, Members(b.port()));
+  Transport a(kCluster, kA, Members(b.port()), loop_.get());
   for (int i = 0; i < 5; ++i) {
     a.Send(Beat(1));
     EXPECT_FALSE(b.inbox.WaitFor(1, std::chrono::milliseconds(60)));
@@ -135,13 +127,13 @@ TEST(Transport, AnotherClusterIsRefused) {
 }
 
 // B's address in the hands of a node that means another one by it.
-TEST(Transport, StreamsForAnotherNodeAreRefused) {
+TEST_F(TransportTest, StreamsForAnotherNodeAreRefused) {
   Receiver b(kCluster);
   ASSERT_TRUE(b.up());
   const NodeId other(3);
   std::vector<MemberOptions> members = Members(b.port());
   members[1].id = other;
-  Transport to_another(kCluster, kA, members);
+  Transport to_another(kCluster, kA, members, loop_.get());
   const std::vector<raft::Message> beat{{kA, other, Term(3), raft::Heartbeat{Index(1), 1}}};
   for (int i = 0; i < 5; ++i) {
     to_another.Send(beat);
@@ -149,11 +141,11 @@ TEST(Transport, StreamsForAnotherNodeAreRefused) {
   }
 }
 
-TEST(Transport, ReconnectsAfterThePeerRestarted) {
+TEST_F(TransportTest, ReconnectsAfterThePeerRestarted) {
   auto b = std::make_unique<Receiver>(kCluster);
   ASSERT_TRUE(b->up());
   const int port = b->port();
-  Transport a(kCluster, kA, Members(port));
+  Transport a(kCluster, kA, Members(port), loop_.get());
   a.Send(Beat(1));
   ASSERT_TRUE(b->inbox.WaitFor(1));
   b = nullptr;
@@ -180,10 +172,10 @@ bool Eventually(const Condition& holds) {
   return true;
 }
 
-TEST(Transport, ForwardIsRefusedWithoutAConnection) {
+TEST_F(TransportTest, ForwardIsRefusedWithoutAConnection) {
   Receiver b(kCluster);
   ASSERT_TRUE(b.up());
-  Transport a(kCluster, kA, Members(b.port()));
+  Transport a(kCluster, kA, Members(b.port()), loop_.get());
   // Nothing was ever sent: whether B is there is not known, so the write must not be given away.
   EXPECT_FALSE(a.Forward(kB, {"x"}));
   a.Send(Beat(1));
@@ -193,8 +185,8 @@ TEST(Transport, ForwardIsRefusedWithoutAConnection) {
   EXPECT_EQ(b.inbox.frames()[1].forward().payloads_size(), 2);
 }
 
-TEST(Transport, StoppingWithAPeerThatIsNotThereDoesNotHang) {
-  Transport a(kCluster, kA, Members(1));  // nobody listens on port 1
+TEST_F(TransportTest, StoppingWithAPeerThatIsNotThereDoesNotHang) {
+  Transport a(kCluster, kA, Members(1), loop_.get());  // nobody listens on port 1
   a.Send(Beat(1));
   a.Stop();
 }
@@ -217,10 +209,10 @@ Membership MembersAt(std::map<NodeId, std::string> urls) {
   return membership;
 }
 
-TEST(Transport, AMemberThatWasAddedIsReachedAndAFormerOneStillAnswered) {
+TEST_F(TransportTest, AMemberThatWasAddedIsReachedAndAFormerOneStillAnswered) {
   Receiver b(kCluster);
   ASSERT_TRUE(b.up());
-  Transport a(kCluster, kA, {});
+  Transport a(kCluster, kA, {}, loop_.get());
   a.Send(Beat(1));
   EXPECT_TRUE(a.Links().empty());
   a.SetMembers(MembersAt({{kA, "http://127.0.0.1:1"}, {kB, b.url().ToString()}}));
@@ -236,11 +228,11 @@ TEST(Transport, AMemberThatWasAddedIsReachedAndAFormerOneStillAnswered) {
   ASSERT_TRUE(SendUntilHeard(&a, Beat(3)[0], &b.inbox, b.inbox.frames().size() + 1));
 }
 
-TEST(Transport, AMemberIsFollowedToItsNewAddressAndAnUnchangedOneKeepsItsStream) {
+TEST_F(TransportTest, AMemberIsFollowedToItsNewAddressAndAnUnchangedOneKeepsItsStream) {
   Receiver before(kCluster);
   Receiver after(kCluster);
   ASSERT_TRUE(before.up() && after.up());
-  Transport a(kCluster, kA, Members(before.port()));
+  Transport a(kCluster, kA, Members(before.port()), loop_.get());
   ASSERT_TRUE(SendUntilHeard(&a, Beat(1)[0], &before.inbox, 1));
   ASSERT_TRUE(Eventually([&] { return a.Links()[0].connected; }));
   // No URL of its own: the one of --initial-cluster, where it is connected.
@@ -253,14 +245,14 @@ TEST(Transport, AMemberIsFollowedToItsNewAddressAndAnUnchangedOneKeepsItsStream)
   EXPECT_EQ(after.inbox.frames()[0].heartbeat().read_round(), 2u);
 }
 
-TEST(Transport, ANodeThatIsNoMemberIsHeardAndAnswered) {
+TEST_F(TransportTest, ANodeThatIsNoMemberIsHeardAndAnswered) {
   Receiver at_b(kCluster);
   Receiver at_a(kCluster, 0, kA);
   ASSERT_TRUE(at_b.up() && at_a.up());
   // B knows of no member at all, as a node that joins.
-  Transport b(kCluster, kB, {});
+  Transport b(kCluster, kB, {}, loop_.get());
   at_b.contact_for = &b;
-  Transport a(kCluster, kA, Members(at_b.port()), at_a.url().ToString());
+  Transport a(kCluster, kA, Members(at_b.port()), loop_.get(), at_a.url().ToString());
   ASSERT_TRUE(SendUntilHeard(&a, Beat(1)[0], &at_b.inbox, 1));
   EXPECT_EQ(at_b.inbox.from(0), kA);
   const raft::Message answer{kB, kA, Term(3), raft::HeartbeatResponse{1}};
@@ -271,9 +263,9 @@ TEST(Transport, ANodeThatIsNoMemberIsHeardAndAnswered) {
 
 // Who only contacted us is answered, but a crowd of them costs no more than a few links: those used
 // last.
-TEST(Transport, LinksToContactsAreFewAndTheLeastUsedGoes) {
+TEST_F(TransportTest, LinksToContactsAreFewAndTheLeastUsedGoes) {
   constexpr uint64_t kLinksMax = 8;
-  Transport a(kCluster, kA, {});
+  Transport a(kCluster, kA, {}, loop_.get());
   const auto answer = [&](uint64_t id) {
     a.Send(std::vector<raft::Message>{{kA, NodeId(id), Term(3), raft::HeartbeatResponse{1}}});
   };
@@ -317,11 +309,11 @@ struct RemovedReport {
   }
 };
 
-TEST(Transport, ARemovedMemberIsCutOffAndLearnsWhy) {
+TEST_F(TransportTest, ARemovedMemberIsCutOffAndLearnsWhy) {
   Receiver b(kCluster);
   ASSERT_TRUE(b.up());
   RemovedReport report;
-  Transport a(kCluster, kA, Members(b.port()), "", report.Callback());
+  Transport a(kCluster, kA, Members(b.port()), loop_.get(), "", report.Callback());
   ASSERT_TRUE(SendUntilHeard(&a, Beat(1)[0], &b.inbox, 1));
   Membership without_a;
   without_a.voters = {kB};
@@ -335,7 +327,7 @@ TEST(Transport, ARemovedMemberIsCutOffAndLearnsWhy) {
       << report.reasons[0];
 }
 
-TEST(Transport, ARemovedMemberThatComesBackIsRefused) {
+TEST_F(TransportTest, ARemovedMemberThatComesBackIsRefused) {
   Receiver b(kCluster);
   ASSERT_TRUE(b.up());
   Membership without_a;
@@ -343,7 +335,7 @@ TEST(Transport, ARemovedMemberThatComesBackIsRefused) {
   without_a.removed = {kA};
   b.service()->SetMembers(without_a);
   RemovedReport report;
-  Transport a(kCluster, kA, Members(b.port()), "", report.Callback());
+  Transport a(kCluster, kA, Members(b.port()), loop_.get(), "", report.Callback());
   a.Send(Beat(1));
   ASSERT_TRUE(report.Wait());
   EXPECT_TRUE(b.inbox.frames().empty());

@@ -1,0 +1,97 @@
+// The one thread of a node that waits for the network.
+//
+// gRPC 1.51 has all its sockets in one epoll set, whatever queue or server they belong to, and one
+// thread at a time waits for it. With a second thread waiting for gRPC's events, of any queue, each
+// event wakes both: one takes it, the other takes over the wait, and what was for the other's queue
+// is handed over through an eventfd. That was half of all context switches of a put. So there is
+// one completion queue and one thread for everything that is frequent: clients' calls, the streams
+// to and from the peers, and the raft loop, which takes its turn after each bunch of events.
+#pragma once
+
+#include <grpcpp/alarm.h>
+#include <grpcpp/grpcpp.h>
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace raftkv::server {
+
+// What a completion queue's tags point to.
+class Tag {
+ public:
+  virtual ~Tag() = default;
+  // On the queue's thread.
+  virtual void Proceed(bool ok) = 0;
+};
+
+class EventLoop {
+ public:
+  using Clock = std::chrono::steady_clock;
+  // Called on the loop's thread, after each bunch of events and by the time it returned last.
+  using Turn = std::function<Clock::time_point()>;
+
+  EventLoop();
+  ~EventLoop();  // Stops.
+  EventLoop(const EventLoop&) = delete;
+  EventLoop& operator=(const EventLoop&) = delete;
+
+  // How soon a server's new calls are noticed. gRPC gives each server a queue of its own for them,
+  // and the loop waits for one of these only. What a call does, once it is there, is done on
+  // queue() in any case.
+  enum class NewCalls {
+    kAtOnce,     // one server only
+    kEventually  // within kLookEvery
+  };
+  // Where the new calls of the server arrive. Before Start, and the builder's BuildAndStart.
+  grpc::ServerCompletionQueue* AddServer(grpc::ServerBuilder* builder, NewCalls new_calls);
+  // Where to start all other operations. After AddServer(kAtOnce).
+  grpc::CompletionQueue* queue() { return queue_.get(); }
+
+  void Start();
+
+  // Has a turn taken, now and from then on; any thread. Null: no more; waits for one under way.
+  void SetTurn(Turn turn);
+
+  // A turn follows soon. Any thread; cheap on the loop's own, where one follows anyway.
+  void Wake();
+
+  // Ends the thread when all that was started on the queues has ended: the servers were shut down,
+  // and the streams to others cancelled. Idempotent.
+  void Stop();
+
+ private:
+  static constexpr auto kLookEvery = std::chrono::milliseconds(20);
+
+  class Woken final : public Tag {
+   public:
+    explicit Woken(std::atomic<bool>* woken) : woken_(woken) {}
+    void Proceed(bool) override { woken_->store(false); }
+
+   private:
+    std::atomic<bool>* const woken_;
+  };
+
+  void Run();
+  // Handles what is there by `deadline`, but not more than a bunch; false once the queue is shut
+  // down and empty.
+  static bool Handle(grpc::CompletionQueue* queue, Clock::time_point deadline);
+  static void Empty(grpc::CompletionQueue* queue);
+  Clock::time_point TakeTurn();
+
+  std::unique_ptr<grpc::ServerCompletionQueue> queue_;
+  std::vector<std::unique_ptr<grpc::ServerCompletionQueue>> other_queues_;
+  bool stopped_ = false;
+  std::atomic<bool> woken_{false};
+  Woken woken_tag_{&woken_};
+  grpc::Alarm alarm_;
+  std::mutex turn_mutex_;  // held during a turn
+  Turn turn_;
+  std::thread thread_;
+};
+
+}  // namespace raftkv::server
