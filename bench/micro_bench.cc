@@ -239,6 +239,7 @@ class LogWork : public Work {
     log_ = std::make_unique<wal::LogStore>(engine_.get());
     if (!log_->Recover().ok()) std::abort();
     if (!log_->RestoreHardState({.term = Term(1)}).ok()) std::abort();
+    store::StopCountingOnThisThread();  // as the log writer's thread does
   }
 
  protected:

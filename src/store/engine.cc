@@ -5,6 +5,7 @@
 #include <utility>
 
 #include <rocksdb/listener.h>
+#include <rocksdb/perf_level.h>
 #include <spdlog/spdlog.h>
 
 #include "common/mutation.h"
@@ -115,6 +116,8 @@ StatusOr<NodeIdentity> ReadIdentity(rocksdb::DB* db, rocksdb::ColumnFamilyHandle
 }
 
 }  // namespace
+
+void StopCountingOnThisThread() { rocksdb::SetPerfLevel(rocksdb::PerfLevel::kDisable); }
 
 Status FromRocksDb(const rocksdb::Status& status, const std::string& what) {
   if (status.ok()) return Status::Ok();

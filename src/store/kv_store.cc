@@ -145,6 +145,7 @@ void KvStore::Apply(std::span<const Entry> entries, std::vector<ApplyResult>* re
   results->clear();
   results->resize(entries.size());
   if (entries.empty()) return;
+  StopCountingOnThisThread();
   BatchApplier applier(engine_, &*sessions_, &cluster_, current_);
   for (size_t i = 0; i < entries.size(); ++i) applier.Apply(entries[i], &(*results)[i]);
   Write(applier.Finish());
@@ -192,6 +193,7 @@ void KvStore::Publish(const AppliedRecord& applied, bool cluster_changed) {
 std::pair<MvccView, ReadBounds> KvStore::Take(
     const std::function<MvccView(const FamilyHandle&)>& make) const {
   const std::shared_ptr<Served> served = Serve();
+  StopCountingOnThisThread();
   return TakeView(served->revision, served->compact_revision, [&] { return make(served->kv); });
 }
 

@@ -54,6 +54,7 @@ void LogWriter::Stop() {
 
 void LogWriter::Run() {
   pthread_setname_np(pthread_self(), "log-writer");
+  store::StopCountingOnThisThread();
   // While entries are to be deleted, a step is made whenever nothing waits to be written, and after
   // this many batches even then, so that the log does not grow without bound under constant load.
   constexpr int kBatchesPerStep = 16;
