@@ -32,11 +32,11 @@ void SetResult(Status status, Response&& response, ApplyResult* result) {
 }  // namespace
 
 BatchApplier::BatchApplier(Engine* engine, SessionTable* sessions, ClusterState* cluster,
-                           const AppliedRecord& before)
+                           NewestVersions* newest, const AppliedRecord& before)
     : sessions_(sessions),
       cluster_(cluster),
       applied_(before),
-      writer_(engine->db(), engine->kv(), before.revision) {}
+      writer_(engine->db(), engine->kv(), newest, before.revision) {}
 
 void BatchApplier::Apply(const Entry& entry, ApplyResult* result) {
   RAFTKV_CHECK(entry.index == applied_.position.index + 1,
@@ -213,6 +213,7 @@ void BatchApplier::Delete(const std::string& key) {
 
 rocksdb::WriteBatch* BatchApplier::Finish() {
   applied_.revision = writer_.begin_revision();
+  writer_.Finish();
   sessions_->Flush(writer_.batch());
   if (!Mutated(Mutation::kAppliedApart)) Put(AppliedKey(), EncodeAppliedRecord(applied_));
   return writer_.batch();

@@ -19,9 +19,9 @@ namespace raftkv::store {
 // program must not decide what replicas hold.
 class BatchApplier {
  public:
-  // `before` is the state before the batch. `cluster` is kept up to date.
+  // `before` is the state before the batch. `cluster` and `newest` are kept up to date.
   BatchApplier(Engine* engine, SessionTable* sessions, ClusterState* cluster,
-               const AppliedRecord& before);
+               NewestVersions* newest, const AppliedRecord& before);
 
   // Aborts if the entry does not follow the last one or can't be decoded.
   void Apply(const Entry& entry, ApplyResult* result);

@@ -6,14 +6,21 @@
 
 namespace raftkv::store {
 
-BatchWriter::BatchWriter(rocksdb::DB* db, FamilyHandle kv, int64_t revision)
-    : kv_(kv), revision_(revision), view_(MvccView::ForApply(db, std::move(kv), &overlay_)) {}
+BatchWriter::BatchWriter(rocksdb::DB* db, FamilyHandle kv, NewestVersions* newest, int64_t revision)
+    : kv_(kv),
+      newest_(newest),
+      revision_(revision),
+      view_(MvccView::ForApply(db, std::move(kv), &overlay_, newest)) {}
 
 void BatchWriter::Begin() { sub_ = 0; }
 
 void BatchWriter::End() {
   revision_ = revision();
   sub_ = 0;
+}
+
+void BatchWriter::Finish() {
+  for (const auto& [key, versions] : overlay_.versions()) newest_->Store(versions.newest);
 }
 
 void BatchWriter::Put(std::string_view key, std::string_view value, int64_t lease,

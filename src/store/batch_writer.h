@@ -10,6 +10,7 @@
 
 #include "store/engine.h"
 #include "store/mvcc_view.h"
+#include "store/newest_versions.h"
 #include "store/overlay.h"
 
 namespace raftkv::store {
@@ -18,8 +19,9 @@ namespace raftkv::store {
 // live as long.
 class BatchWriter {
  public:
-  // `revision` is the store's before the batch.
-  BatchWriter(rocksdb::DB* db, FamilyHandle kv, int64_t revision);
+  // `revision` is the store's before the batch, and `newest` is of the state before it; Finish
+  // brings that up to date.
+  BatchWriter(rocksdb::DB* db, FamilyHandle kv, NewestVersions* newest, int64_t revision);
 
   BatchWriter(const BatchWriter&) = delete;
   BatchWriter& operator=(const BatchWriter&) = delete;
@@ -38,6 +40,9 @@ class BatchWriter {
   void Delete(std::string_view key, Revision mod);
   void End();
 
+  // Once, last: the batch is about to be written.
+  void Finish();
+
   MvccView* view() { return &view_; }
   Overlay* overlay() { return &overlay_; }
   rocksdb::ColumnFamilyHandle* kv() { return kv_.get(); }
@@ -47,6 +52,7 @@ class BatchWriter {
   void Write(const KeyVersion& version, Revision previous);
 
   FamilyHandle kv_;
+  NewestVersions* newest_;
   int64_t revision_;
   uint32_t sub_ = 0;  // of the next change
   rocksdb::WriteBatch batch_;

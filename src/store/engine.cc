@@ -176,6 +176,7 @@ StatusOr<std::unique_ptr<Engine>> Engine::Open(const EngineOptions& options) {
                           FindKvFamilies(options, db_options));
   std::unique_ptr<Engine> engine(new Engine);
   engine->path_ = options.path;
+  engine->newest_versions_bytes_ = NewestVersionsBytes(options);
   RAFTKV_RETURN_IF_ERROR(engine->OpenDatabase(db_options, options, kv_families, Access::kWrite));
   RAFTKV_ASSIGN_OR_RETURN(engine->identity_,
                           ReadIdentity(engine->db(), engine->raft_meta(), options.path));
@@ -198,6 +199,7 @@ StatusOr<std::unique_ptr<Engine>> Engine::OpenReadOnly(const EngineOptions& opti
                           FindKvFamilies(options, db_options));
   std::unique_ptr<Engine> engine(new Engine);
   engine->path_ = options.path;
+  engine->newest_versions_bytes_ = NewestVersionsBytes(options);
   RAFTKV_RETURN_IF_ERROR(engine->OpenDatabase(db_options, options, kv_families, access));
   if (access == Access::kReadWhileRunning) {
     // Between its reading of the MANIFEST and of the WAL a file of the WAL may have been flushed

@@ -46,6 +46,8 @@ enum class WalRecovery {
 struct EngineOptions {
   std::string path;
   WalRecovery wal_recovery = WalRecovery::kClean;
+  // For what is kept in memory of what is on disk: all but an eighth of it for RocksDB's blocks,
+  // the eighth for the newest versions of keys (newest_versions.h).
   uint64_t block_cache_bytes = 256 << 20;
   uint64_t kv_memtable_bytes = 64 << 20;
   uint64_t log_memtable_bytes = 64 << 20;
@@ -99,6 +101,8 @@ class Engine {
   FamilyHandle kv() const;
 
   const NodeIdentity& identity() const { return identity_; }
+  // How much memory the newest versions may take.
+  uint64_t newest_versions_bytes() const { return newest_versions_bytes_; }
 
   // Writes kv's memtable to disk and waits: what was applied before is then durable.
   Status FlushKv();
@@ -160,6 +164,7 @@ class Engine {
   Status Ingest(rocksdb::ColumnFamilyHandle* family, const std::vector<std::string>& tables);
 
   std::string path_;
+  uint64_t newest_versions_bytes_ = 0;
   rocksdb::ColumnFamilyOptions kv_options_;
   std::unique_ptr<rocksdb::DB> db_;
   rocksdb::ColumnFamilyHandle* raft_meta_ = nullptr;

@@ -107,6 +107,8 @@ rocksdb::DBOptions DatabaseOptions(const EngineOptions& options) {
   return db;
 }
 
+uint64_t NewestVersionsBytes(const EngineOptions& options) { return options.block_cache_bytes / 8; }
+
 rocksdb::ColumnFamilyOptions RaftMetaFamilyOptions(const EngineOptions&,
                                                    const std::shared_ptr<rocksdb::Cache>& cache) {
   // A handful of records, one of them overwritten by every vote and now and then for the commit
@@ -170,8 +172,8 @@ rocksdb::ColumnFamilyOptions KvFamilyOptions(const EngineOptions& options,
 std::vector<rocksdb::ColumnFamilyDescriptor> ColumnFamilies(
     const EngineOptions& options, const std::vector<std::string>& kv_families) {
   // Half of the cache is kept for indexes and filters: scans do not push them out.
-  const std::shared_ptr<rocksdb::Cache> cache =
-      rocksdb::NewLRUCache(options.block_cache_bytes, -1, false, 0.5);
+  const std::shared_ptr<rocksdb::Cache> cache = rocksdb::NewLRUCache(
+      options.block_cache_bytes - NewestVersionsBytes(options), -1, false, 0.5);
   rocksdb::ColumnFamilyOptions unused;
   rocksdb::BlockBasedTableOptions no_cache;
   no_cache.no_block_cache = true;  // or it would get a cache of its own

@@ -30,6 +30,9 @@ std::optional<uint64_t> ParseKvFamilyName(std::string_view name);
 // For the whole database. Never creates: Bootstrap alone turns that on.
 rocksdb::DBOptions DatabaseOptions(const EngineOptions& options);
 
+// Of block_cache_bytes, what is not RocksDB's: the newest versions of keys (newest_versions.h).
+uint64_t NewestVersionsBytes(const EngineOptions& options);
+
 // One family each. `cache` is shared by all three, so that one number bounds the memory of blocks,
 // indexes and filters. Comparators are RocksDB's own, so that ldb and read-only opening work
 // without our code; a prefix extractor for kv belongs in KvFamilyOptions (a program without it

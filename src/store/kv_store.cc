@@ -98,6 +98,7 @@ void KvStore::Install(FamilyHandle kv, Contents contents) {
   cluster_ = std::move(contents.cluster);
   sessions_.emplace(engine_->db(), kv, session_limits_);
   compactor_.emplace(engine_->db(), kv);
+  newest_.emplace(engine_->newest_versions_bytes());
   auto served = std::make_shared<Served>(std::move(kv), current_);
   std::lock_guard lock(mutex_);
   served_ = std::move(served);
@@ -146,7 +147,7 @@ void KvStore::Apply(std::span<const Entry> entries, std::vector<ApplyResult>* re
   results->resize(entries.size());
   if (entries.empty()) return;
   StopCountingOnThisThread();
-  BatchApplier applier(engine_, &*sessions_, &cluster_, current_);
+  BatchApplier applier(engine_, &*sessions_, &cluster_, &*newest_, current_);
   for (size_t i = 0; i < entries.size(); ++i) applier.Apply(entries[i], &(*results)[i]);
   Write(applier.Finish());
   if (Mutated(Mutation::kAppliedApart) && entries.back().index.value() % 2 == 0) {

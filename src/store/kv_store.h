@@ -1,5 +1,6 @@
 // The applied state: a multi-version key-value store with etcd's semantics on RocksDB's kv column
-// family. No index of keys is kept in memory.
+// family. No index of keys is kept in memory, only what the keys written last are at
+// (newest_versions.h).
 #pragma once
 
 #include <atomic>
@@ -22,6 +23,7 @@
 #include "store/compactor.h"
 #include "store/engine.h"
 #include "store/mvcc_view.h"
+#include "store/newest_versions.h"
 #include "store/range_read.h"
 #include "store/session_table.h"
 
@@ -125,11 +127,12 @@ class KvStore {
   Engine* const engine_;
   const SessionLimits session_limits_;
 
-  // The apply thread's own. The last two belong to one family, and start afresh with another.
+  // The apply thread's own. The last three belong to one family, and start afresh with another.
   AppliedRecord current_;
   ClusterState cluster_;
   std::optional<SessionTable> sessions_;
   std::optional<Compactor> compactor_;
+  std::optional<NewestVersions> newest_;
 
   // What readers go by: all guarded by mutex_, and changed together by a switch.
   mutable std::mutex mutex_;

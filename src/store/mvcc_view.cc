@@ -57,13 +57,13 @@ std::string DataUpperBound(const KeyRange& range) {
 }
 
 MvccView MvccView::ForKey(rocksdb::DB* db, FamilyHandle kv) {
-  MvccView view(db, std::move(kv), nullptr);
+  MvccView view(db, std::move(kv));
   view.PointIterator();
   return view;
 }
 
 MvccView MvccView::ForRange(rocksdb::DB* db, FamilyHandle kv, const KeyRange& range) {
-  MvccView view(db, std::move(kv), nullptr);
+  MvccView view(db, std::move(kv));
   view.bound_ = std::make_unique<Bound>();
   view.bound_->bytes = DataUpperBound(range);
   view.bound_->slice = view.bound_->bytes;
@@ -72,20 +72,21 @@ MvccView MvccView::ForRange(rocksdb::DB* db, FamilyHandle kv, const KeyRange& ra
 }
 
 MvccView MvccView::ForAll(rocksdb::DB* db, FamilyHandle kv) {
-  MvccView view(db, std::move(kv), nullptr);
+  MvccView view(db, std::move(kv));
   view.ScanIterator();
   return view;
 }
 
 MvccView MvccView::ForBulk(rocksdb::DB* db, FamilyHandle kv) {
-  MvccView view(db, std::move(kv), nullptr);
+  MvccView view(db, std::move(kv));
   view.bulk_ = true;
   view.ScanIterator();
   return view;
 }
 
-MvccView MvccView::ForApply(rocksdb::DB* db, FamilyHandle kv, const Overlay* overlay) {
-  return MvccView(db, std::move(kv), overlay);
+MvccView MvccView::ForApply(rocksdb::DB* db, FamilyHandle kv, const Overlay* overlay,
+                            const NewestVersions* newest) {
+  return MvccView(db, std::move(kv), overlay, newest);
 }
 
 rocksdb::Iterator* MvccView::PointIterator() {
@@ -133,6 +134,19 @@ Status MvccView::Get(std::string_view key, int64_t at, std::optional<KeyVersion>
   KeyVersion version;
   RAFTKV_RETURN_IF_ERROR(DecodeAt(*it, DataKeyRevision(View(it->key())), &version));
   version.key = key;
+  if (!version.tombstone) *found = version;
+  return Status::Ok();
+}
+
+Status MvccView::GetWithoutValue(std::string_view key, int64_t at,
+                                 std::optional<KeyVersion>* found) {
+  // What the overlay has of a key is newer still, and Get looks there first.
+  KeyVersion version;
+  if (newest_ == nullptr || overlay_->Find(key) != nullptr || !newest_->Find(key, &version) ||
+      version.mod.main > at) {
+    return Get(key, at, found);
+  }
+  found->reset();
   if (!version.tombstone) *found = version;
   return Status::Ok();
 }

@@ -15,6 +15,7 @@
 #include "common/status.h"
 #include "store/engine.h"
 #include "store/mvcc.h"
+#include "store/newest_versions.h"
 #include "store/overlay.h"
 
 namespace raftkv::store {
@@ -44,13 +45,18 @@ class MvccView {
   static MvccView ForAll(rocksdb::DB* db, FamilyHandle kv);
   // For one pass over everything: reads ahead, and leaves the block cache to the others.
   static MvccView ForBulk(rocksdb::DB* db, FamilyHandle kv);
-  // For the apply thread: any reads, with what `overlay` holds on top. Iterators are made when
-  // first needed; as nobody else writes, they see the same.
-  static MvccView ForApply(rocksdb::DB* db, FamilyHandle kv, const Overlay* overlay);
+  // For the apply thread: any reads, with what `overlay` holds on top. `newest` is of the state
+  // below the overlay. Iterators are made when first needed; as nobody else writes, they see the
+  // same.
+  static MvccView ForApply(rocksdb::DB* db, FamilyHandle kv, const Overlay* overlay,
+                           const NewestVersions* newest);
 
   // The newest version of `key` at or below revision `at`; none if there is none or it is a
   // tombstone. It stays valid until the next read from this view. kCorruption: see mvcc.h.
   Status Get(std::string_view key, int64_t at, std::optional<KeyVersion>* found);
+
+  // The same, but `found` need not have the value.
+  Status GetWithoutValue(std::string_view key, int64_t at, std::optional<KeyVersion>* found);
 
   // Calls `visit` with the newest version at or below `at` of every key in `range`, in key order,
   // without those that are tombstones, until it returns false. A version is valid during the call;
@@ -61,8 +67,9 @@ class MvccView {
  private:
   class Cursor;
 
-  MvccView(rocksdb::DB* db, FamilyHandle kv, const Overlay* overlay)
-      : db_(db), kv_(std::move(kv)), overlay_(overlay) {}
+  MvccView(rocksdb::DB* db, FamilyHandle kv, const Overlay* overlay = nullptr,
+           const NewestVersions* newest = nullptr)
+      : db_(db), kv_(std::move(kv)), overlay_(overlay), newest_(newest) {}
 
   rocksdb::Iterator* PointIterator();
   rocksdb::Iterator* ScanIterator();
@@ -70,7 +77,8 @@ class MvccView {
 
   rocksdb::DB* db_;
   FamilyHandle kv_;         // before the iterators, which must go first
-  const Overlay* overlay_;  // null: none
+  const Overlay* overlay_;        // null: none
+  const NewestVersions* newest_;  // null: none
   bool bulk_ = false;
   // What iterate_upper_bound points to; on the heap, so that a move leaves it in place. Declared
   // before the iterators that use it.

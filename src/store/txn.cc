@@ -80,7 +80,7 @@ Status Transaction::Put(const etcdserverpb::PutRequest& request,
   if (request.lease() != 0) return ErrLeaseNotFound();
   if (KeepsSomething(request)) {
     std::optional<KeyVersion> previous;
-    RAFTKV_RETURN_IF_ERROR(view_->Get(request.key(), bounds_.revision, &previous));
+    RAFTKV_RETURN_IF_ERROR(view_->GetWithoutValue(request.key(), bounds_.revision, &previous));
     if (!previous) return ErrKeyNotFound();
   }
   return ExecutePut(request, response);
@@ -89,7 +89,10 @@ Status Transaction::Put(const etcdserverpb::PutRequest& request,
 Status Transaction::ExecutePut(const etcdserverpb::PutRequest& request,
                                etcdserverpb::PutResponse* response) {
   std::optional<KeyVersion> previous;
-  RAFTKV_RETURN_IF_ERROR(view_->Get(request.key(), bounds().revision, &previous));
+  const bool needs_value = request.prev_kv() || request.ignore_value();
+  RAFTKV_RETURN_IF_ERROR(
+      needs_value ? view_->Get(request.key(), bounds().revision, &previous)
+                  : view_->GetWithoutValue(request.key(), bounds().revision, &previous));
   if (request.prev_kv() && previous) ToKeyValue(*previous, response->mutable_prev_kv());
 
   std::string_view value = request.value();
@@ -157,12 +160,19 @@ Status Transaction::Decide(const TxnRequest& request) {
 StatusOr<bool> Transaction::Holds(const Compare& compare) {
   bool holds = true;
   bool any = false;
-  RAFTKV_RETURN_IF_ERROR(view_->Scan(KeyRange::Of(compare.key(), compare.range_end()),
-                                     bounds_.revision, [&](const KeyVersion& version) {
-                                       any = true;
-                                       holds = Satisfies(compare, version);
-                                       return holds;
-                                     }));
+  const auto look = [&](const KeyVersion& version) {
+    any = true;
+    holds = Satisfies(compare, version);
+    return holds;
+  };
+  const KeyRange range = KeyRange::Of(compare.key(), compare.range_end());
+  if (range.single && compare.target() != Compare::VALUE) {
+    std::optional<KeyVersion> version;
+    RAFTKV_RETURN_IF_ERROR(view_->GetWithoutValue(range.key, bounds_.revision, &version));
+    if (version) look(*version);
+  } else {
+    RAFTKV_RETURN_IF_ERROR(view_->Scan(range, bounds_.revision, look));
+  }
   if (any) return holds;
   // A missing key has version, revisions and lease 0, but no value: comparing that is always false.
   return compare.target() != Compare::VALUE && Satisfies(compare, KeyVersion{});
@@ -190,7 +200,7 @@ Status Transaction::CheckPut(const RequestOp& op) {
   const auto& request = op.request_put();
   if (KeepsSomething(request)) {
     std::optional<KeyVersion> previous;
-    RAFTKV_RETURN_IF_ERROR(view_->Get(request.key(), bounds_.revision, &previous));
+    RAFTKV_RETURN_IF_ERROR(view_->GetWithoutValue(request.key(), bounds_.revision, &previous));
     if (!previous) return ErrKeyNotFound();
   }
   return request.lease() != 0 ? ErrLeaseNotFound() : Status::Ok();

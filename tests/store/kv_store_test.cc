@@ -254,7 +254,19 @@ TEST(DamageDeathTest, ApplyingOnTopOfDamageAborts) {
   TestNode node;
   node.Put("a", "1");
   Flip(&node, DataKey("a", {2, 0}));
+  node.Restart();  // until then the version that was written is remembered
   EXPECT_DEATH(node.Put("a", "2"), "checksum is wrong");
+}
+
+TEST(Damage, ARememberedVersionIsNotReadAgain) {
+  TestNode node;
+  node.Put("a", "1");
+  Flip(&node, DataKey("a", {2, 0}));
+  node.Put("a", "2");
+  const auto found = node.Get("a");
+  ASSERT_TRUE(found.ok());
+  EXPECT_EQ(found->kvs(0).version(), 2);
+  EXPECT_EQ(found->kvs(0).create_revision(), 2);
 }
 
 TEST(DamageDeathTest, CompactingADamagedIndexAborts) {
