@@ -40,7 +40,7 @@ class BatchWriter {
   void Delete(std::string_view key, Revision mod);
   void End();
 
-  // Once, last: the batch is about to be written.
+  // Once, last, before the batch is written: adds the versions to it.
   void Finish();
 
   MvccView* view() { return &view_; }
@@ -50,6 +50,7 @@ class BatchWriter {
 
  private:
   void Write(const KeyVersion& version, Revision previous);
+  void AddToBatch(const KeyVersion& version);
 
   FamilyHandle kv_;
   NewestVersions* newest_;

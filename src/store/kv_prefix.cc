@@ -37,10 +37,10 @@ class KvPrefixTransform : public rocksdb::SliceTransform {
 
 class KvInsertHintTransform : public rocksdb::SliceTransform {
  public:
-  const char* Name() const override { return "raftkv.KvInsertHint.1"; }
+  const char* Name() const override { return "raftkv.KvInsertHint.2"; }
   rocksdb::Slice Transform(const rocksdb::Slice& key) const override { return {key.data(), 1}; }
   bool InDomain(const rocksdb::Slice& key) const override {
-    return !key.empty() && key[0] == kRevisionKind;
+    return !key.empty() && (key[0] == kRevisionKind || key[0] == kDataKind);
   }
 };
 

@@ -15,9 +15,10 @@ namespace raftkv::store {
 // A new extractor, for the options to own.
 const rocksdb::SliceTransform* NewKvPrefixTransform();
 
-// Which keys come in ascending order: the revision index. A memtable then starts its search for the
-// next one's place where it put the last (memtable_insert_with_hint_prefix_extractor) and finds it
-// at once; as half of all keys written are of this kind, that is a good part of applying a put.
+// Which keys come in ascending order: a memtable then starts its search for the next one's place
+// where it put the last of the same prefix (memtable_insert_with_hint_prefix_extractor), and each
+// kind is one. The revision index does always, and finds its place at once; data keys do within a
+// batch (BatchWriter), which leaves the lower levels of the search.
 const rocksdb::SliceTransform* NewKvInsertHintTransform();
 
 }  // namespace raftkv::store
