@@ -44,7 +44,8 @@ bool PassesFilters(const RangeRequest& request, const KeyVersion& version) {
                 request.max_create_revision());
 }
 
-// Takes the keys of a range in key order and keeps those that the answer needs.
+// Takes the keys of a range in key order and keeps those that the answer needs: in the answer
+// itself, where key order is what was asked for.
 class Collector {
  private:
   // Equal elements are ordered by key, ascending. (etcd's order of these is unspecified.)
@@ -57,7 +58,8 @@ class Collector {
   }
 
  public:
-  explicit Collector(const RangeRequest& request) : request_(request) {
+  Collector(const RangeRequest& request, etcdserverpb::RangeResponse* response)
+      : request_(request), response_(response) {
     order_ = request.sort_order();
     // etcd returns keys in order anyway, and takes "no order" for ascending with another target.
     if (order_ == RangeRequest::NONE && request.sort_target() != RangeRequest::KEY) {
@@ -78,30 +80,34 @@ class Collector {
       return;
     }
     ++matched_;
-    if (!sorts_ && kvs_.size() >= limit_) return;
-    ToKeyValue(version, &kvs_.emplace_back());
-    if (request_.keys_only() && request_.sort_target() != RangeRequest::VALUE) {
-      kvs_.back().clear_value();
+    KeyVersion kept = version;
+    if (request_.keys_only() && request_.sort_target() != RangeRequest::VALUE) kept.value = {};
+    if (!sorts_) {
+      if (Kept() < limit_) ToKeyValue(kept, response_->add_kvs());
+      return;
     }
+    ToKeyValue(kept, &kvs_.emplace_back());
     // Memory stays bounded by the limit, not by the range.
     if (limit_ <= UINT64_MAX / 4 && kvs_.size() >= 2 * limit_ + 1024) Truncate();
   }
 
-  void Finish(etcdserverpb::RangeResponse* response) {
+  void Finish() {
     if (sorts_) {
       Truncate();
       std::sort(kvs_.begin(), kvs_.end(), Before());
+      response_->mutable_kvs()->Reserve(static_cast<int>(kvs_.size()));
+      for (KeyValue& kv : kvs_) {
+        if (request_.keys_only()) kv.clear_value();
+        *response_->add_kvs() = std::move(kv);
+      }
     }
-    response->set_count(count_);
-    response->set_more(matched_ > kvs_.size());
-    response->mutable_kvs()->Reserve(static_cast<int>(kvs_.size()));
-    for (KeyValue& kv : kvs_) {
-      if (request_.keys_only()) kv.clear_value();
-      *response->add_kvs() = std::move(kv);
-    }
+    response_->set_count(count_);
+    response_->set_more(matched_ > Kept());
   }
 
  private:
+  uint64_t Kept() const { return static_cast<uint64_t>(response_->kvs_size()); }
+
   // Keeps the first `limit_` in sort order.
   void Truncate() {
     if (kvs_.size() <= limit_) return;
@@ -111,23 +117,25 @@ class Collector {
   }
 
   const RangeRequest& request_;
+  etcdserverpb::RangeResponse* const response_;
   RangeRequest::SortOrder order_;
   bool sorts_ = false;                 // key order is not enough
   uint64_t limit_ = UINT64_MAX;        // of the answer
   uint64_t fetch_limit_ = UINT64_MAX;  // of what is looked at beyond counting
   int64_t count_ = 0;
   uint64_t matched_ = 0;
-  std::vector<KeyValue> kvs_;
+  std::vector<KeyValue> kvs_;  // of what is to be sorted
 };
 
 }  // namespace
 
 void ToKeyValue(const KeyVersion& version, KeyValue* out) {
-  out->set_key(version.key.data(), version.key.size());
+  // Not set_key(data, size): that makes a string, to copy it into the one that is kept.
+  out->mutable_key()->assign(version.key);
   out->set_create_revision(version.create_revision);
   out->set_mod_revision(version.mod.main);
   out->set_version(version.version);
-  out->set_value(version.value.data(), version.value.size());
+  if (!version.value.empty()) out->mutable_value()->assign(version.value);
   out->set_lease(version.lease);
 }
 
@@ -141,13 +149,13 @@ Status ReadRange(MvccView* view, const ReadBounds& bounds, const RangeRequest& r
                  etcdserverpb::RangeResponse* response) {
   RAFTKV_RETURN_IF_ERROR(CheckReadRevision(request.revision(), bounds));
   const int64_t at = request.revision() > 0 ? request.revision() : bounds.revision;
-  Collector collector(request);
+  Collector collector(request, response);
   RAFTKV_RETURN_IF_ERROR(view->Scan(KeyRange::Of(request.key(), request.range_end()), at,
                                     [&collector](const KeyVersion& version) {
                                       collector.Add(version);
                                       return true;
                                     }));
-  collector.Finish(response);
+  collector.Finish();
   response->mutable_header()->set_revision(bounds.revision);
   return Status::Ok();
 }
