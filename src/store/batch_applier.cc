@@ -32,11 +32,12 @@ void SetResult(Status status, Response&& response, ApplyResult* result) {
 }  // namespace
 
 BatchApplier::BatchApplier(Engine* engine, SessionTable* sessions, ClusterState* cluster,
-                           NewestVersions* newest, const AppliedRecord& before)
+                           NewestVersions* newest, const AppliedRecord& before,
+                           rocksdb::WriteBatch* batch)
     : sessions_(sessions),
       cluster_(cluster),
       applied_(before),
-      writer_(engine->db(), engine->kv(), newest, before.revision) {}
+      writer_(engine->db(), engine->kv(), newest, before.revision, batch) {}
 
 void BatchApplier::Apply(const Entry& entry, ApplyResult* result) {
   RAFTKV_CHECK(entry.index == applied_.position.index + 1,
@@ -211,12 +212,11 @@ void BatchApplier::Delete(const std::string& key) {
   RAFTKV_CHECK(status.ok(), status.ToString());
 }
 
-rocksdb::WriteBatch* BatchApplier::Finish() {
+void BatchApplier::Finish() {
   applied_.revision = writer_.begin_revision();
   writer_.Finish();
   sessions_->Flush(writer_.batch());
   if (!Mutated(Mutation::kAppliedApart)) Put(AppliedKey(), EncodeAppliedRecord(applied_));
-  return writer_.batch();
 }
 
 }  // namespace raftkv::store

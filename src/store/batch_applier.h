@@ -19,15 +19,16 @@ namespace raftkv::store {
 // program must not decide what replicas hold.
 class BatchApplier {
  public:
-  // `before` is the state before the batch. `cluster` and `newest` are kept up to date.
+  // `before` is the state before the batch. `cluster` and `newest` are kept up to date. `batch` is
+  // empty, and is what the entries change.
   BatchApplier(Engine* engine, SessionTable* sessions, ClusterState* cluster,
-               NewestVersions* newest, const AppliedRecord& before);
+               NewestVersions* newest, const AppliedRecord& before, rocksdb::WriteBatch* batch);
 
   // Aborts if the entry does not follow the last one or can't be decoded.
   void Apply(const Entry& entry, ApplyResult* result);
 
-  // Adds what remains, the applied record among it, and returns the batch. Once, last.
-  rocksdb::WriteBatch* Finish();
+  // Adds what remains to the batch, the applied record among it. Once, last.
+  void Finish();
 
   const AppliedRecord& applied() const { return applied_; }
   // Whether the configuration or the alarms are not what they were.

@@ -6,10 +6,12 @@
 
 namespace raftkv::store {
 
-BatchWriter::BatchWriter(rocksdb::DB* db, FamilyHandle kv, NewestVersions* newest, int64_t revision)
+BatchWriter::BatchWriter(rocksdb::DB* db, FamilyHandle kv, NewestVersions* newest, int64_t revision,
+                         rocksdb::WriteBatch* batch)
     : kv_(kv),
       newest_(newest),
       revision_(revision),
+      batch_(batch),
       view_(MvccView::ForApply(db, std::move(kv), &overlay_, newest)) {}
 
 void BatchWriter::Begin() { sub_ = 0; }
@@ -57,7 +59,7 @@ void BatchWriter::Write(const KeyVersion& version, Revision previous) {
   const std::string revision_key = RevisionKey(version.mod);
   EncodeRevisionRecord(revision_key, version.mod, {version.tombstone, previous, version.key},
                        &record_);
-  const rocksdb::Status status = batch_.Put(kv_.get(), revision_key, record_);
+  const rocksdb::Status status = batch_->Put(kv_.get(), revision_key, record_);
   RAFTKV_CHECK(status.ok(), status.ToString());
   overlay_.Add(version);
   ++sub_;
@@ -70,7 +72,7 @@ void BatchWriter::AddToBatch(const KeyVersion& version) {
   const DataRecord data{version.tombstone, version.create_revision, version.version, version.lease,
                         version.value};
   EncodeDataRecord(data_key_, version.mod.main, data, &record_);
-  const rocksdb::Status status = batch_.Put(kv_.get(), data_key_, record_);
+  const rocksdb::Status status = batch_->Put(kv_.get(), data_key_, record_);
   RAFTKV_CHECK(status.ok(), status.ToString());
   data_key_.resize(prefix_bytes);
 }

@@ -20,8 +20,9 @@ namespace raftkv::store {
 class BatchWriter {
  public:
   // `revision` is the store's before the batch, and `newest` is of the state before it; Finish
-  // brings that up to date.
-  BatchWriter(rocksdb::DB* db, FamilyHandle kv, NewestVersions* newest, int64_t revision);
+  // brings that up to date. What is written goes into `batch`.
+  BatchWriter(rocksdb::DB* db, FamilyHandle kv, NewestVersions* newest, int64_t revision,
+              rocksdb::WriteBatch* batch);
 
   BatchWriter(const BatchWriter&) = delete;
   BatchWriter& operator=(const BatchWriter&) = delete;
@@ -46,7 +47,7 @@ class BatchWriter {
   MvccView* view() { return &view_; }
   Overlay* overlay() { return &overlay_; }
   rocksdb::ColumnFamilyHandle* kv() { return kv_.get(); }
-  rocksdb::WriteBatch* batch() { return &batch_; }
+  rocksdb::WriteBatch* batch() { return batch_; }
 
  private:
   void Write(const KeyVersion& version, Revision previous);
@@ -56,7 +57,7 @@ class BatchWriter {
   NewestVersions* newest_;
   int64_t revision_;
   uint32_t sub_ = 0;  // of the next change
-  rocksdb::WriteBatch batch_;
+  rocksdb::WriteBatch* batch_;
   Overlay overlay_;
   MvccView view_;
   std::string data_key_;  // scratch

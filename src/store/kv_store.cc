@@ -5,6 +5,7 @@
 
 #include <rocksdb/iterator.h>
 #include <rocksdb/options.h>
+#include <rocksdb/write_batch.h>
 
 #include "common/check.h"
 #include "common/mutation.h"
@@ -57,6 +58,16 @@ Status CheckAgainstData(Engine* engine, const FamilyHandle& kv, const AppliedRec
   return {Code::kCorruption,
           "kv: the applied record says revision " + std::to_string(applied.revision) +
               ", but the newest change in the revision index is of " + std::to_string(newest)};
+}
+
+// Keeps the memory, unless that would hold on to what one large batch took.
+void ClearForReuse(rocksdb::WriteBatch* batch) {
+  constexpr size_t kBytesKept = 4 << 20;
+  if (batch->GetDataSize() > kBytesKept) {
+    *batch = rocksdb::WriteBatch();
+  } else {
+    batch->Clear();
+  }
 }
 
 }  // namespace
@@ -147,9 +158,11 @@ void KvStore::Apply(std::span<const Entry> entries, std::vector<ApplyResult>* re
   results->resize(entries.size());
   if (entries.empty()) return;
   StopCountingOnThisThread();
-  BatchApplier applier(engine_, &*sessions_, &cluster_, &*newest_, current_);
+  BatchApplier applier(engine_, &*sessions_, &cluster_, &*newest_, current_, &batch_);
   for (size_t i = 0; i < entries.size(); ++i) applier.Apply(entries[i], &(*results)[i]);
-  Write(applier.Finish());
+  applier.Finish();
+  Write(&batch_);
+  ClearForReuse(&batch_);
   if (Mutated(Mutation::kAppliedApart) && entries.back().index.value() % 2 == 0) {
     rocksdb::WriteBatch apart;
     (void)apart.Put(engine_->kv().get(), AppliedKey(), EncodeAppliedRecord(applier.applied()));

@@ -129,6 +129,7 @@ class KvStore {
 
   // The apply thread's own. The last three belong to one family, and start afresh with another.
   AppliedRecord current_;
+  rocksdb::WriteBatch batch_;  // scratch: what one batch needed, the next need not ask for
   ClusterState cluster_;
   std::optional<SessionTable> sessions_;
   std::optional<Compactor> compactor_;
