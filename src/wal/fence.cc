@@ -170,10 +170,13 @@ Status Fence::Take(std::string bytes) {
       OpenSealed(kNoteKey, std::string_view(bytes).substr(kNoteOffset, kNoteBytes));
   uint64_t of = 0;
   LogPosition noted;
-  if (note && ConsumeLittleEndian64(&*note, &of) && of == sequence_ &&
-      ConsumePosition(&*note, &noted)) {
-    found_.acknowledged.at_least = noted;
+  if (!note || !ConsumeLittleEndian64(&*note, &of) || !ConsumePosition(&*note, &noted)) {
+    return Status::Ok();
   }
+  if (of == sequence_) found_.acknowledged.at_least = noted;
+  // Its record is damaged. The next one goes into that slot, but must not get its number: the note
+  // would count again, as if it knew of what is written now.
+  if (of > sequence_) sequence_ += (of - sequence_ + 1) / 2 * 2;
   return Status::Ok();
 }
 

@@ -25,14 +25,15 @@ std::string Page(std::string_view key, size_t body_bytes, std::string_view piece
   return page;
 }
 
-// The note goes with one of the records, never with one that is still to come.
-std::string Dress(const std::vector<std::string_view>& pieces, bool of_first) {
+// The note goes with one of the records, or with one that is not there any more.
+std::string Dress(const std::vector<std::string_view>& pieces, bool of_first, bool of_none) {
   const auto piece = [&](size_t i) { return i < pieces.size() ? pieces[i] : std::string_view(); };
   const std::string first = Page("fence", kRecordBodyBytes, piece(0));
   const std::string second = Page("fence", kRecordBodyBytes, piece(1));
   std::string note(piece(2));
   note.resize(kNoteBodyBytes);
-  note.replace(0, 8, of_first ? first : second, kSequenceOffset, 8);
+  if (!of_none) note.replace(0, 8, of_first ? first : second, kSequenceOffset, 8);
+  note[7] = 0;  // as a sequence's top byte
   return first + second + Page("fence note", kNoteBodyBytes, note);
 }
 
@@ -40,8 +41,9 @@ std::string Dress(const std::vector<std::string_view>& pieces, bool of_first) {
 
 FUZZ_TARGET(fence) {
   const uint8_t choice = TakeByte(&input);
-  const MemoryFile file((choice & 1) != 0 ? Dress(Pieces(input), (choice & 2) != 0)
-                                          : std::string(input));
+  const MemoryFile file((choice & 1) != 0
+                            ? Dress(Pieces(input), (choice & 2) != 0, (choice & 4) != 0)
+                            : std::string(input));
   const auto open = [&] { return wal::Fence::Open(file.path(), ClusterId(1), NodeId(2), 1000); };
   wal::FenceRecord found;
   uint64_t run = 0;

@@ -266,6 +266,8 @@ Seeds Fences() {
            WithChoice(0, page("fence", older) + page("fence", newer) + page("fence note", note))},
           {"pieces", WithChoice(1, Pieced({older, newer, note}))},
           {"note_of_older", WithChoice(3, Pieced({older, newer, numbers({6, 3, 11})}))},
+          {"note_of_damaged", WithChoice(0, page("fence", older) + std::string(4096, '\0') +
+                                                page("fence note", note))},
           {"another_node", WithChoice(1, Pieced({version + numbers({1, 3, 6, 500}), "", ""}))}};
 }
 

@@ -139,6 +139,22 @@ TEST_F(FenceTest, ATornNoteLeavesTheRecord) {
   EXPECT_EQ(found.acknowledged.at_least, LogPosition());
 }
 
+// The record that is written in the place of a damaged one has a number of its own: with the
+// damaged one's, the note that went with that would count again.
+TEST_F(FenceTest, ANoteDoesNotOutliveItsRecord) {
+  auto fence = Open();
+  ASSERT_TRUE(fence->Cover(Term(3), NodeId(2), Pos(10, 3), {}).ok());  // slot 0
+  ASSERT_TRUE(fence->Note(Pos(10, 3)).ok());
+  fence.reset();
+  Damage(30, 1);
+  const FenceRecord found = Found();
+  EXPECT_EQ(found.acknowledged, AckBounds{});
+  EXPECT_EQ(Found().acknowledged, found.acknowledged);
+  // And it takes the damaged one's place: the other is still whole if this one is torn.
+  Damage(30, 1);
+  EXPECT_EQ(Found().acknowledged, found.acknowledged);
+}
+
 TEST_F(FenceTest, DamageIsRefusedAndLeftAlone) {
   Open();
   Damage(0, 8);
