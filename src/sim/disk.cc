@@ -1,6 +1,7 @@
 #include "sim/disk.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace raftkv::sim {
@@ -391,6 +392,11 @@ void SimDisk::LoseNames(CrashKind kind) {
     }
   }
   name_changes_.clear();
+  // What was synced in a directory whose own name was not is gone with it. Parents come first.
+  for (auto it = survived.begin(); it != survived.end();) {
+    const bool has_parent = it->first == "/" || survived.contains(ParentOf(it->first));
+    it = has_parent ? std::next(it) : survived.erase(it);
+  }
   durable_names_ = survived;
   names_ = std::move(survived);
 }
