@@ -87,6 +87,10 @@ void Checker::OnRecovered(const SimNode& node, const wal::RecoveredLog& log,
   }
   commit_seen_.erase(node.id());
   const auto known = shadows_.find(node.id());
+  // Where its disk was damaged, the node is about to find that out itself, and must not start.
+  if (known != shadows_.end() && applied.position.index > log.last) {
+    Fail(node, "the applied state is ahead of the log");
+  }
   if (known != shadows_.end() && found != known->second) {
     Shadow with_batch = known->second;
     for (const raft::AppendTask& task : writing_[node.id()]) with_batch.CarryOut(task);
@@ -99,7 +103,6 @@ void Checker::OnRecovered(const SimNode& node, const wal::RecoveredLog& log,
   writing_[node.id()].clear();
   shadows_[node.id()] = std::move(found);
   if (applied.position.index > committed()) Fail(node, "what was never committed is applied");
-  if (applied.position.index > log.last) Fail(node, "the applied state is ahead of the log");
 }
 
 void Checker::CheckHardState(const SimNode& node, const HardState& before,
@@ -170,8 +173,21 @@ void Checker::CheckLeader(const SimNode& node) {
   }
 }
 
+// One that is committed by now is what the log says there.
+void Checker::CheckConfig(const SimNode& node) const {
+  const raft::Core& core = node.core();
+  const Index index = core.config_index();
+  if (index.none() || index > core.commit() || index > committed()) return;
+  const auto known = configs_.find(index);
+  if (known == configs_.end() || known->second != core.membership()) {
+    Fail(node, "a configuration is in force that is not in the log: of entry " +
+                   std::to_string(index.value()));
+  }
+}
+
 void Checker::AfterInput(const SimNode& node) {
   const raft::Core& core = node.core();
+  CheckConfig(node);
   if (core.role() == raft::Role::kLeader) CheckLeader(node);
   // At once, on the leader that commits it: a later configuration has other quorums.
   if (core.commit() > stored_) {
@@ -350,7 +366,7 @@ void Checker::CheckState(const SimNode& node) const {
 void Checker::CompareHash(const SimNode& node) {
   const Index index = node.store().applied().position.index;
   const auto hash = node.store().HashAt(0, [] { return false; });
-  if (!hash.ok()) Fail(node, "can't hash its state: " + hash.status().message());
+  if (!hash.ok()) throw DiskFailed("can't hash its state: " + hash.status().message());
   const auto [it, first] = hashes_.try_emplace(index, *hash);
   if (first) return;
   ++hashes_compared_;

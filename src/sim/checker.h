@@ -91,6 +91,7 @@ class Checker : public NodeObserver {
   [[noreturn]] void Fail(const SimNode& node, const std::string& what) const;
   void CheckHardState(const SimNode& node, const HardState& before, const HardState& after) const;
   void CheckLeader(const SimNode& node);
+  void CheckConfig(const SimNode& node) const;
   void Learn(const SimNode& node, const Entry& entry);
   void CheckStoredByQuorum(const SimNode& node, LogPosition position) const;
   void CheckOverlap(const SimNode& node, const Membership& membership);

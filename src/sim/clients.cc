@@ -21,6 +21,7 @@ void Cluster::StartClients() {
     clients_.push_back(std::make_unique<Client>());
     Client* const client = clients_.back().get();
     client->number = i;
+    client->only_reads = i + plan_.readers >= plan_.clients;
     client->with_session = rng_.Percent(60);
     At(rng_.Below(100 * kMillisecond), [this, client] { NextOperation(client); });
   }
@@ -34,9 +35,9 @@ void Cluster::NextOperation(Client* client) {
   client->floor = answered_revision_;
   client->key = "k" + std::to_string(rng_.Below(plan_.keys));
   const uint64_t dice = rng_.Below(100);
-  client->kind = dice < 50   ? Client::Kind::kPut
-                 : dice < 60 ? Client::Kind::kDelete
-                             : Client::Kind::kGet;
+  client->kind = dice >= 60 || client->only_reads ? Client::Kind::kGet
+                 : dice < 50                      ? Client::Kind::kPut
+                                                  : Client::Kind::kDelete;
   client->value = "v" + std::to_string(++last_value_) + "-";
   client->value.resize(std::max<size_t>(client->value.size(), plan_.value_bytes), 'x');
   if (client->with_session && client->kind != Client::Kind::kGet) ++client->sequence;
@@ -50,8 +51,11 @@ void Cluster::SendOperation(Client* client) {
     return;
   }
   Host* const leader = Leader();
-  if (client->target.none() || rng_.Percent(20)) {
+  if (client->target.none() || (!client->only_reads && rng_.Percent(20))) {
     client->target = NodeId(1 + rng_.Below(hosts_.size()));
+    if (leader != nullptr && client->only_reads && rng_.Percent(50)) {
+      client->target = leader->node.id();
+    }
   }
   if (leader != nullptr && client->kind != Client::Kind::kGet && rng_.Percent(80)) {
     client->target = leader->node.id();
@@ -102,7 +106,13 @@ void Cluster::TakeOperation(Host* host, Client* client, uint64_t request) {
     }
     status = host->node.Write(request, store::EncodeCommand(type, request, session, body),
                               host->node.clock().micros / 1000);
-    if (status.ok()) ++client->proposals;
+    if (status.ok()) {
+      ++client->proposals;
+      // Nobody has heard of it yet.
+      if (const uint64_t isolate = std::exchange(isolate_us_, 0); isolate > 0) {
+        Isolate(host, isolate, Fault::kIsolate);
+      }
+    }
   }
   if (status.ok()) return;
   // Refused: nothing of it is in a log.

@@ -203,6 +203,10 @@ void Cluster::Start(Host* host) {
     Ended(host, status.message());
     return;
   }
+  if (host->must_refuse) {
+    throw Violation("node " + std::to_string(host->node.id().value()) +
+                    " starts, although its database has no CURRENT");
+  }
   Trace("node " + std::to_string(host->node.id().value()) + " starts: term " +
         std::to_string(host->node.core().term().value()) + " log to " +
         std::to_string(host->node.core().last_index().value()) + " applied " +
@@ -297,14 +301,15 @@ void Cluster::ScheduleWork(Host* host) {
     });
   };
   SimNode* const node = &host->node;
-  const uint64_t disk_us = rng_.Percent(5) ? rng_.Below(50 * kMillisecond) : rng_.Below(2000);
+  uint64_t disk_us = rng_.Percent(5) ? rng_.Below(50 * kMillisecond) : rng_.Below(2000);
+  if (now_ < host->slow_until) disk_us = RngOf(Fault::kSlowDisk).Below(3000 * kMillisecond);
   schedule(node->HasLogWork(), &host->log_scheduled, disk_us, [this, host, node] {
     if (!node->HasLogWork()) return;
-    // A snapshot is installed seldom, so that the power must be made to go just then.
-    if (plan_.of(Fault::kMidIo) > 0 && !calm_ && node->HasInstallWork() &&
-        RngOf(Fault::kMidIo).Percent(40)) {
+    // Such writes are seldom, so that the power must be made to go just then.
+    if (plan_.of(Fault::kMidIo) > 0 && !calm_ && node->HasRemovalWork() &&
+        RngOf(Fault::kMidIo).Percent(50)) {
       Happened(Fault::kMidIo);
-      host->node.disk().KillAfter(RngOf(Fault::kMidIo).Below(8));
+      host->node.disk().KillAfter(RngOf(Fault::kMidIo).Below(10));
     }
     node->WriteLog();
   });

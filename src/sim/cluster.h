@@ -104,13 +104,20 @@ class Cluster {
   bool PutAtRisk(Host* host);
   bool StopToDamage(Host* host, uint64_t down, Fault fault);
   void LoseTail(Rng* rng);
+  void LoseTailOf(Host* host, bool put_back, uint64_t part, uint64_t down);
+  void LoseTailWhenItMatters(Rng* rng);
   void Rot(Rng* rng);
   void FailDisk(Fault fault, Rng* rng);
   void Partition(Rng* rng);
   // The leader, if there is one, half of the time; else any node.
   Host* LeaderOrAny(Rng* rng);
   // Nobody hears it, and it hears nobody, for a while.
-  void Isolate(Host* host, uint64_t for_us);
+  void Isolate(Host* host, uint64_t for_us, Fault fault);
+  // Cuts the links between these and the others.
+  void Split(const std::set<NodeId>& side);
+  // Links are whole again, in a manner of speaking.
+  void Reconnect();
+  void BeFlaky(Rng* rng);
   void ChangeMembership(Rng* rng);
   Rng& RngOf(Fault fault) { return fault_rngs_[static_cast<size_t>(fault)]; }
 
@@ -142,6 +149,8 @@ class Cluster {
   bool clients_stop_ = false;
   Membership first_members_;
   std::set<std::pair<NodeId, NodeId>> cut_;
+  uint64_t isolate_us_ = 0;  // not 0: the next leader that takes a write is cut off for so long
+  uint64_t flaky_until_ = 0;
   std::map<uint64_t, Client*> requests_;
   uint64_t last_request_ = 0;
   uint64_t last_value_ = 0;

@@ -56,7 +56,13 @@ void Cluster::ScheduleFaults() {
     Happened(Fault::kHarshLoss);
     Crash(host, CrashKind::kHarsh, down);
   });
-  Repeat(Fault::kLostTail, [this](Rng* rng) { LoseTail(rng); });
+  Repeat(Fault::kLostTail, [this](Rng* rng) {
+    if (rng->Percent(50)) {
+      LoseTailWhenItMatters(rng);
+    } else {
+      LoseTail(rng);
+    }
+  });
   Repeat(Fault::kBitRot, [this](Rng* rng) { Rot(rng); });
   Repeat(Fault::kPause, [this](Rng* rng) {
     const uint64_t until = now_ + rng->Below(rng->Percent(20) ? 10 * kSecond : 2 * kSecond);
@@ -66,7 +72,8 @@ void Cluster::ScheduleFaults() {
     host->paused_until = until;
   });
   Repeat(Fault::kPartition, [this](Rng* rng) { Partition(rng); });
-  for (const Fault fault : {Fault::kSyncError, Fault::kWriteError, Fault::kNoSpace}) {
+  for (const Fault fault :
+       {Fault::kSyncError, Fault::kWriteError, Fault::kReadError, Fault::kNoSpace}) {
     Repeat(fault, [this, fault](Rng* rng) { FailDisk(fault, rng); });
   }
   Repeat(Fault::kClockJump, [this](Rng* rng) {
@@ -83,6 +90,14 @@ void Cluster::ScheduleFaults() {
     Do(leader, [leader, to] { (void)leader->node.TransferLeadership(to); });
   });
   Repeat(Fault::kMembership, [this](Rng* rng) { ChangeMembership(rng); });
+  Repeat(Fault::kIsolate,
+         [this](Rng* rng) { isolate_us_ = rng->Between(500 * kMillisecond, 8 * kSecond); });
+  Repeat(Fault::kFlaky, [this](Rng* rng) { BeFlaky(rng); });
+  Repeat(Fault::kSlowDisk, [this](Rng* rng) {
+    Host* const host = hosts_[rng->Below(hosts_.size())].get();
+    Happened(Fault::kSlowDisk);
+    host->slow_until = now_ + rng->Between(kSecond, 10 * kSecond);
+  });
 }
 
 // Such a node may refuse to start, or forget, so that a majority must be spared, always the same
@@ -115,6 +130,10 @@ void Cluster::LoseTail(Rng* rng) {
   const bool put_back = rng->Percent(50);
   const uint64_t part = rng->Below(1000);
   const uint64_t down = rng->Below(kSecond);
+  LoseTailOf(host, put_back, part, down);
+}
+
+void Cluster::LoseTailOf(Host* host, bool put_back, uint64_t part, uint64_t down) {
   if (!StopToDamage(host, down, Fault::kLostTail)) return;
   SimDisk& disk = host->node.disk();
   if (put_back && !host->copy.empty()) {
@@ -128,6 +147,37 @@ void Cluster::LoseTail(Rng* rng) {
   if (!newest.empty()) disk.LoseTail(newest, disk.Find(newest)->data.size() * part / 1000);
 }
 
+// While some are cut off, and the disk of every other one is needed for what is committed, one of
+// these loses it, and finds itself on the side of those that never had it.
+void Cluster::LoseTailWhenItMatters(Rng* rng) {
+  Host* const leader = Leader();
+  const size_t first = rng->Below(hosts_.size());
+  const bool put_back = rng->Percent(30);
+  const uint64_t part = rng->Below(1000);
+  const uint64_t before = rng->Between(kSecond, 5 * kSecond);
+  const uint64_t after = rng->Between(2 * kSecond, 10 * kSecond);
+  Host* loser = nullptr;
+  std::set<NodeId> behind;
+  for (size_t i = 0; i < hosts_.size(); ++i) {
+    Host* const host = hosts_[(first + i) % hosts_.size()].get();
+    if (host == leader) continue;
+    if (loser == nullptr && host->node.up() && PutAtRisk(host)) {
+      loser = host;
+    } else if (behind.size() < (hosts_.size() - 1) / 2) {
+      behind.insert(host->node.id());
+    }
+  }
+  if (leader == nullptr || loser == nullptr) return;
+  Split(behind);
+  At(before, [=, this]() mutable {
+    if (calm_) return;
+    if (loser->node.up()) LoseTailOf(loser, put_back, part, /*down=*/0);
+    behind.insert(loser->node.id());
+    Split(behind);
+  });
+  At(before + after, [this] { Reconnect(); });
+}
+
 void Cluster::Rot(Rng* rng) {
   Host* const host = AnyUp(rng);
   const uint64_t what = rng->Below(10);
@@ -138,10 +188,13 @@ void Cluster::Rot(Rng* rng) {
   SimDisk& disk = host->node.disk();
   const std::vector<std::string> files = disk.Files();
   const std::string& file = files[pick % files.size()];
-  if (what == 0) {
-    disk.Lose(std::string(SimNode::kDatabase) + "/CURRENT");
-  } else if (what == 1) {
+  const std::string current = std::string(SimNode::kDatabase) + "/CURRENT";
+  if (what <= 1) {
+    disk.Lose(current);
+    host->must_refuse = true;
+  } else if (what == 2) {
     disk.Lose(file);
+    host->must_refuse = host->must_refuse || file == current;
   } else {
     disk.FlipBit(file, bit);
   }
@@ -166,7 +219,9 @@ void Cluster::FailDisk(Fault fault, Rng* rng) {
     });
     return;
   }
-  const DiskOp failing = fault == Fault::kSyncError ? DiskOp::kSync : DiskOp::kWrite;
+  const DiskOp failing = fault == Fault::kSyncError    ? DiskOp::kSync
+                         : fault == Fault::kWriteError ? DiskOp::kWrite
+                                                       : DiskOp::kRead;
   disk.SetFaultHook([this, host, failing, fault, after](DiskOp op, const std::string&) mutable {
     if (op != failing || after-- > 0) return DiskResult::kOk;
     after = UINT64_MAX;
@@ -193,7 +248,7 @@ void Cluster::Partition(Rng* rng) {
       if (cut) cut_.insert({a->node.id(), b->node.id()});
     }
   }
-  At(rng->Between(500 * kMillisecond, 15 * kSecond), [this] { cut_.clear(); });
+  At(rng->Between(500 * kMillisecond, 15 * kSecond), [this] { Reconnect(); });
 }
 
 Cluster::Host* Cluster::LeaderOrAny(Rng* rng) {
@@ -203,13 +258,33 @@ Cluster::Host* Cluster::LeaderOrAny(Rng* rng) {
   return wants_leader && leader != nullptr ? leader : any;
 }
 
-void Cluster::Isolate(Host* host, uint64_t for_us) {
-  Happened(Fault::kPartition);
-  for (const auto& other : hosts_) {
-    cut_.insert({host->node.id(), other->node.id()});
-    cut_.insert({other->node.id(), host->node.id()});
+void Cluster::Isolate(Host* host, uint64_t for_us, Fault fault) {
+  Happened(fault);
+  Split({host->node.id()});
+  At(for_us, [this] { Reconnect(); });
+}
+
+void Cluster::Split(const std::set<NodeId>& side) {
+  cut_.clear();
+  for (const auto& a : hosts_) {
+    for (const auto& b : hosts_) {
+      if (side.contains(a->node.id()) != side.contains(b->node.id())) {
+        cut_.insert({a->node.id(), b->node.id()});
+      }
+    }
   }
-  At(for_us, [this] { cut_.clear(); });
+}
+
+// A network that heals is seldom well at once.
+void Cluster::Reconnect() {
+  cut_.clear();
+  Rng& rng = RngOf(Fault::kFlaky);
+  if (!calm_ && plan_.of(Fault::kFlaky) > 0 && rng.Percent(70)) BeFlaky(&rng);
+}
+
+void Cluster::BeFlaky(Rng* rng) {
+  Happened(Fault::kFlaky);
+  flaky_until_ = now_ + rng->Between(200 * kMillisecond, 4 * kSecond);
 }
 
 void Cluster::ChangeMembership(Rng* rng) {
@@ -247,7 +322,7 @@ void Cluster::ChangeMembership(Rng* rng) {
     if (leader->node.ChangeConfig(target).ok()) {
       Happened(Fault::kMembership);
       ++summary_.configs;
-      if (alone && plan_.of(Fault::kPartition) > 0) Isolate(leader, alone_us);
+      if (alone && plan_.of(Fault::kIsolate) > 0) Isolate(leader, alone_us, Fault::kIsolate);
     }
   });
 }

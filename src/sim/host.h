@@ -18,12 +18,14 @@ struct Cluster::Host {
   uint64_t paused_until = 0;
   uint64_t tick_us = 0;  // as this node's clock goes
   int64_t clock_offset_us = 0;
+  uint64_t slow_until = 0;  // its disk
   bool disk_fails = false;  // a fault was injected since the start
   bool no_space = false;
-  bool at_risk = false;  // its disk loses more than it may: the node may refuse to start
-  bool damaged = false;  // not only what was unsynced: it may also end when it finds out
-  SimDisk::Copy copy;    // of its database, some time ago
-  bool lost = false;     // refused: it stays away
+  bool at_risk = false;      // its disk loses more than it may: the node may refuse to start
+  bool damaged = false;      // not only what was unsynced: it may also end when it finds out
+  SimDisk::Copy copy;        // of its database, some time ago
+  bool must_refuse = false;  // what is left of the database must not be opened
+  bool lost = false;         // refused: it stays away
   bool log_scheduled = false;
   bool apply_scheduled = false;
   bool report_scheduled = false;
@@ -34,6 +36,7 @@ struct Cluster::Client {
   enum class Kind { kPut, kDelete, kGet };
 
   size_t number = 0;
+  bool only_reads = false;
   bool with_session = false;
   uint64_t session = 0;  // a new one when the old one was lost
   uint64_t sequence = 0;

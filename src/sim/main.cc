@@ -20,6 +20,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 struct CommandLine {
+  std::string program;
+  std::string mutation;
   std::optional<uint64_t> seed;
   uint64_t seeds = 1;
   double seconds = 0;
@@ -40,6 +42,11 @@ std::string Commit() {
   std::string commit = got ? text : "unknown";
   while (!commit.empty() && commit.back() == '\n') commit.pop_back();
   return commit;
+}
+
+std::string ReplayCommand(uint64_t seed, const PlanLimits& limits, const CommandLine& line) {
+  const std::string mutation = line.mutation.empty() ? "" : " --mutation " + line.mutation;
+  return line.program + " " + ReplayArguments(seed, limits) + mutation;
 }
 
 const char* Name(Outcome outcome) {
@@ -64,10 +71,12 @@ void PrintFailure(const RunResult& result, const CommandLine& line) {
       static_cast<unsigned long long>(result.summary.steps),
       static_cast<double>(result.summary.micros) / 1e6,
       ToString(MakePlan(result.seed, line.limits)).c_str(), Commit().c_str(),
-      ReplayCommand(result.seed, line.limits).c_str());
+      ReplayCommand(result.seed, line.limits, line).c_str());
   if (line.shrink) {
-    const PlanLimits small = Shrink(result.seed, line.limits, result.outcome);
-    std::printf("  shrunk: %s\n", ReplayCommand(result.seed, small).c_str());
+    const PlanLimits small = Shrink(result.seed, line.limits, result.outcome, [](const Plan& plan) {
+      return RunApart(plan, /*trace=*/false);
+    });
+    std::printf("  shrunk: %s\n", ReplayCommand(result.seed, small, line).c_str());
   }
   std::fflush(stdout);
 }
@@ -120,6 +129,7 @@ int Main(int argc, char** argv) {
   CLI::App app("Simulates a whole raftkv cluster in one thread, with faults, from a seed.",
                "raftkv-sim");
   CommandLine line;
+  line.program = argv[0];
   std::vector<std::string> without;
   double hours = 0;
   app.add_option("--seed", line.seed, "The first seed; a random one if not given");
@@ -131,8 +141,7 @@ int Main(int argc, char** argv) {
   app.add_option("--without", without, "Leave out a kind of fault (may be repeated)");
   app.add_option("--jobs", line.jobs, "Processes at a time; 0: one a processor");
 #ifdef RAFTKV_MUTATIONS
-  std::string mutation;
-  app.add_option("--mutation", mutation, "Put a known bug back (src/common/mutation.h)");
+  app.add_option("--mutation", line.mutation, "Put a known bug back (src/common/mutation.h)");
 #endif
   app.add_flag("--trace", line.trace, "Print every event of one run");
   app.add_flag("--shrink", line.shrink, "Make a failure smaller");
@@ -143,10 +152,10 @@ int Main(int argc, char** argv) {
     return code == 0 ? 0 : 2;
   }
 #ifdef RAFTKV_MUTATIONS
-  if (!mutation.empty()) {
-    const auto it = std::find(kMutationNames.begin(), kMutationNames.end(), mutation);
+  if (!line.mutation.empty()) {
+    const auto it = std::find(kMutationNames.begin(), kMutationNames.end(), line.mutation);
     if (it == kMutationNames.end()) {
-      std::fprintf(stderr, "raftkv-sim: there is no mutation %s\n", mutation.c_str());
+      std::fprintf(stderr, "raftkv-sim: there is no mutation %s\n", line.mutation.c_str());
       return 2;
     }
     active_mutation = static_cast<Mutation>(it - kMutationNames.begin());

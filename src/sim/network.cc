@@ -26,6 +26,7 @@ void Cluster::Send(raft::Message message) {
       Happened(Fault::kMessageLoss);
       return;
     }
+    if (now_ < flaky_until_ && RngOf(Fault::kFlaky).Percent(50)) return;
     Rng& slow = RngOf(Fault::kSlowMessage);
     if (slow.Percent(plan_.of(Fault::kSlowMessage))) {
       Happened(Fault::kSlowMessage);

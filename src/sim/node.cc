@@ -38,6 +38,21 @@ int64_t RevisionOf(const store::ApplyResult& result) {
       result.response);
 }
 
+// For Mutation::kSyncRetried. RocksDB does not write to a file any more whose sync failed once, so
+// that whoever wants to try again must open it anew. The second sync is fine: its pages count as
+// clean.
+rocksdb::Status SyncWalAgain(rocksdb::Env* env) {
+  const auto files = store::WalFiles(SimNode::kDatabase, env);
+  if (!files.ok()) return rocksdb::Status::IOError(files.status().message());
+  for (const store::WalFile& wal : *files) {
+    std::unique_ptr<rocksdb::WritableFile> file;
+    rocksdb::Status status = env->ReopenWritableFile(wal.path, &file, rocksdb::EnvOptions());
+    if (status.ok()) status = file->Sync();
+    if (!status.ok()) return status;
+  }
+  return rocksdb::Status::OK();
+}
+
 }  // namespace
 
 SimNode::SimNode(NodeId id, const NodeOptions& options, uint64_t seed, NodeObserver* observer)
@@ -280,9 +295,11 @@ Status SimNode::TransferLeadership(NodeId to) {
 
 // --- The log writer ---------------------------------------------------------------------------
 
-bool SimNode::HasInstallWork() const {
+bool SimNode::HasRemovalWork() const {
   return std::any_of(process_->log_queue.begin(), process_->log_queue.end(),
-                     [](const raft::AppendTask& task) { return task.install.has_value(); });
+                     [](const raft::AppendTask& task) {
+                       return task.install.has_value() || !task.truncate_from.none();
+                     });
 }
 
 void SimNode::WriteLog() {
@@ -303,7 +320,7 @@ void SimNode::WriteLog() {
     OrFail(store::FromRocksDb(process_->engine->db()->Write(write, &batch), "write"));
     rocksdb::Status synced = process_->engine->db()->SyncWAL();
     if (Mutated(Mutation::kSyncRetried) && !synced.ok() && !disk_.dead()) {
-      synced = process_->engine->db()->SyncWAL();
+      synced = SyncWalAgain(&env_);
     }
     OrFail(store::FromRocksDb(synced, "sync"));
     OrFail(process_->fence->Note(newest.last));

@@ -112,7 +112,8 @@ class SimNode {
 
   // The log writer's turn: everything that waits, one batch, one sync.
   bool HasLogWork() const { return !process_->log_queue.empty(); }
-  bool HasInstallWork() const;
+  // Whether that takes something off the log's end: a snapshot, or what another leader overwrites.
+  bool HasRemovalWork() const;
   void WriteLog();
   // The apply thread's turn.
   bool HasApplyWork() const { return !process_->apply_queue.empty(); }

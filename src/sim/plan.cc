@@ -6,9 +6,10 @@ namespace raftkv::sim {
 namespace {
 
 constexpr std::array<std::string_view, kFaultKinds> kNames{
-    "power-loss",  "kill",      "mid-io", "harsh-loss", "lost-tail", "bit-rot",
-    "pause",       "partition", "loss",   "duplicate",  "slow",      "sync-error",
-    "write-error", "no-space",  "skew",   "clock-jump", "transfer",  "membership"};
+    "power-loss",  "kill",      "mid-io",     "harsh-loss", "lost-tail", "bit-rot",
+    "pause",       "partition", "loss",       "duplicate",  "slow",      "sync-error",
+    "write-error", "no-space",  "skew",       "clock-jump", "transfer",  "membership",
+    "isolate",     "flaky",     "read-error", "slow-disk"};
 
 constexpr uint64_t kSecond = 1'000'000;
 
@@ -28,7 +29,8 @@ Plan MakePlan(uint64_t seed, const PlanLimits& limits) {
   plan.seed = seed;
   const uint64_t size = rng.Below(10);
   plan.nodes = size == 0 ? 1 : size < 7 ? 3 : 5;
-  plan.clients = rng.Between(1, 6);
+  plan.readers = rng.Below(3);
+  plan.clients = rng.Between(1, 6) + plan.readers;
   plan.keys = rng.Between(1, 5);
   plan.value_bytes = rng.Percent(30) ? rng.Between(2000, 20000) : rng.Between(16, 200);
 
@@ -56,6 +58,7 @@ Plan MakePlan(uint64_t seed, const PlanLimits& limits) {
     const bool on = rng.Percent(percent);
     const uint64_t amount = rng.Between(low, high);
     if (on && !limits.without.contains(fault)) plan.faults[static_cast<size_t>(fault)] = amount;
+    return on;
   };
   sometimes(Fault::kPowerLoss, 60, 2 * kSecond, 30 * kSecond);
   sometimes(Fault::kProcessKill, 40, 2 * kSecond, 30 * kSecond);
@@ -74,8 +77,13 @@ Plan MakePlan(uint64_t seed, const PlanLimits& limits) {
   sometimes(Fault::kSkew, 30, 1, 30);
   sometimes(Fault::kClockJump, 20, 5 * kSecond, 60 * kSecond);
   sometimes(Fault::kTransfer, 30, 5 * kSecond, 30 * kSecond);
-  sometimes(Fault::kMembership, 40, 1 * kSecond, 15 * kSecond);
-  if (plan.of(Fault::kMembership) > 0) {
+  const bool members_change = sometimes(Fault::kMembership, 40, 1 * kSecond, 15 * kSecond);
+  sometimes(Fault::kIsolate, 50, 3 * kSecond, 20 * kSecond);
+  sometimes(Fault::kFlaky, 40, 5 * kSecond, 30 * kSecond);
+  sometimes(Fault::kReadError, 20, 5 * kSecond, 40 * kSecond);
+  sometimes(Fault::kSlowDisk, 20, 5 * kSecond, 30 * kSecond);
+  // Also where it is left out: the other faults stay as they are.
+  if (members_change) {
     plan.spares = 3;
     // A node that a disk takes away could be half of what is left of the members.
     for (const Fault fault : {Fault::kHarshLoss, Fault::kLostTail, Fault::kBitRot}) {
@@ -84,13 +92,15 @@ Plan MakePlan(uint64_t seed, const PlanLimits& limits) {
   }
   if (limits.steps) plan.steps = *limits.steps;
   if (limits.clients) plan.clients = std::min(plan.clients, *limits.clients);
+  if (plan.readers >= plan.clients) plan.readers = plan.clients - 1;
   return plan;
 }
 
 std::string ToString(const Plan& plan) {
   std::string text =
       "nodes=" + std::to_string(plan.nodes) + " clients=" + std::to_string(plan.clients) +
-      " keys=" + std::to_string(plan.keys) + " value=" + std::to_string(plan.value_bytes) +
+      " readers=" + std::to_string(plan.readers) + " keys=" + std::to_string(plan.keys) +
+      " value=" + std::to_string(plan.value_bytes) +
       " page=" + std::to_string(plan.node.page_bytes) +
       " tail=" + std::to_string(plan.node.log_tail_entries) +
       " steps=" + std::to_string(plan.steps) + " faults:";

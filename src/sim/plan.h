@@ -33,6 +33,10 @@ enum class Fault : uint8_t {
   kClockJump,
   kTransfer,
   kMembership,
+  kIsolate,  // a leader is cut off just when it has something to tell
+  kFlaky,    // half of all messages are lost, for a while
+  kReadError,
+  kSlowDisk,  // a node's disk takes up to seconds for each operation, for a while
   kCount,
 };
 inline constexpr size_t kFaultKinds = static_cast<size_t>(Fault::kCount);
@@ -46,6 +50,7 @@ struct Plan {
   size_t nodes = 3;
   size_t spares = 0;  // nodes that are no members at first
   size_t clients = 3;
+  size_t readers = 0;  // of the clients: they only read, each from one node as long as that answers
   size_t keys = 3;
   uint64_t value_bytes = 20;
   NodeOptions node;

@@ -17,6 +17,7 @@ void Cluster::Heal() {
   for (const auto& host : hosts_) {
     host->paused_until = 0;
     host->no_space = false;
+    host->slow_until = 0;
     SimDisk& disk = host->node.disk();
     disk.SetCapacity(0);
     disk.SetFaultHook(nullptr);

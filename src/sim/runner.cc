@@ -151,11 +151,12 @@ void RunMany(size_t processes, const std::function<std::optional<Plan>()>& next,
   }
 }
 
-PlanLimits Shrink(uint64_t seed, const PlanLimits& limits, Outcome outcome) {
+PlanLimits Shrink(uint64_t seed, const PlanLimits& limits, Outcome outcome,
+                  const std::function<RunResult(const Plan&)>& run) {
   PlanLimits best = limits;
   uint64_t steps = 0;
   const auto still_fails = [&](const PlanLimits& tried) {
-    const RunResult result = RunApart(MakePlan(seed, tried), /*trace=*/false);
+    const RunResult result = run(MakePlan(seed, tried));
     if (result.outcome != outcome) return false;
     steps = result.summary.steps;
     return true;
@@ -191,8 +192,8 @@ PlanLimits Shrink(uint64_t seed, const PlanLimits& limits, Outcome outcome) {
   return best;
 }
 
-std::string ReplayCommand(uint64_t seed, const PlanLimits& limits) {
-  std::string command = "raftkv-sim --seed " + std::to_string(seed);
+std::string ReplayArguments(uint64_t seed, const PlanLimits& limits) {
+  std::string command = "--seed " + std::to_string(seed);
   if (limits.steps) command += " --steps " + std::to_string(*limits.steps);
   if (limits.clients) command += " --clients " + std::to_string(*limits.clients);
   for (const Fault fault : limits.without) {

@@ -32,11 +32,13 @@ RunResult RunApart(const Plan& plan, bool trace);
 void RunMany(size_t processes, const std::function<std::optional<Plan>()>& next,
              const std::function<bool(const RunResult&)>& done);
 
-// The smallest change of a failing seed's plan that still fails in the same way: fewer faults, then
-// fewer clients, then fewer steps.
-PlanLimits Shrink(uint64_t seed, const PlanLimits& limits, Outcome outcome);
+// A small change of a failing seed's plan that still fails in the same way: fewer faults, then
+// fewer clients, then fewer steps. `run` tries one, and must give the same result for it every
+// time: RunApart, but for tests.
+PlanLimits Shrink(uint64_t seed, const PlanLimits& limits, Outcome outcome,
+                  const std::function<RunResult(const Plan&)>& run);
 
-// The command that runs it again.
-std::string ReplayCommand(uint64_t seed, const PlanLimits& limits);
+// What the program is to be called with to run it again.
+std::string ReplayArguments(uint64_t seed, const PlanLimits& limits);
 
 }  // namespace raftkv::sim

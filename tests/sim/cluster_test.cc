@@ -26,8 +26,8 @@ void ExpectPass(uint64_t first, uint64_t count) {
       },
       [](const RunResult& result) {
         EXPECT_EQ(result.outcome, Outcome::kOk)
-            << "seed " << result.seed << ": " << result.message << "\n  replay: build/release/bin/"
-            << ReplayCommand(result.seed, {});
+            << "seed " << result.seed << ": " << result.message
+            << "\n  replay: build/release/bin/raftkv-sim " << ReplayArguments(result.seed, {});
         return true;
       });
 }
@@ -54,15 +54,39 @@ TEST(SimClusterTest, TheSameSeedDoesTheSame) {
 }
 
 TEST(SimClusterTest, AFaultThatIsLeftOutLeavesTheOthersAsTheyAre) {
-  PlanLimits limits;
-  limits.without.insert(Fault::kPause);
-  for (uint64_t seed = 1; seed <= 50; ++seed) {
-    const Plan whole = MakePlan(seed, {});
-    Plan less = MakePlan(seed, limits);
-    EXPECT_EQ(less.of(Fault::kPause), 0u);
-    less.faults[static_cast<size_t>(Fault::kPause)] = whole.of(Fault::kPause);
-    EXPECT_EQ(less.faults, whole.faults);
+  for (const Fault fault : {Fault::kPause, Fault::kMembership}) {
+    PlanLimits limits;
+    limits.without.insert(fault);
+    for (uint64_t seed = 1; seed <= 50; ++seed) {
+      const Plan whole = MakePlan(seed, {});
+      Plan less = MakePlan(seed, limits);
+      EXPECT_EQ(less.of(fault), 0u);
+      less.faults[static_cast<size_t>(fault)] = whole.of(fault);
+      EXPECT_EQ(less.faults, whole.faults);
+    }
   }
+}
+
+// A failure that needs a partition, two clients, and 700 steps.
+TEST(SimClusterTest, AFailureIsShrunkToWhatItNeeds) {
+  const auto run = [](const Plan& plan) {
+    RunResult result;
+    const bool fails = plan.of(Fault::kPartition) > 0 && plan.clients >= 2 && plan.steps >= 700;
+    if (fails) result.outcome = Outcome::kSafety;
+    result.summary.steps = 700;
+    return result;
+  };
+  uint64_t seed = 1;
+  while (run(MakePlan(seed, {})).outcome == Outcome::kOk) ++seed;
+  const PlanLimits small = Shrink(seed, {}, Outcome::kSafety, run);
+  const Plan plan = MakePlan(seed, small);
+  for (size_t i = 0; i < kFaultKinds; ++i) {
+    const bool needed = static_cast<Fault>(i) == Fault::kPartition;
+    EXPECT_EQ(plan.faults[i] > 0, needed) << FaultName(static_cast<Fault>(i));
+  }
+  EXPECT_EQ(plan.clients, 2u);
+  EXPECT_EQ(plan.steps, 700u);
+  EXPECT_NE(ReplayArguments(seed, small).find("--steps 700 --clients 2"), std::string::npos);
 }
 
 }  // namespace
