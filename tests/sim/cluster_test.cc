@@ -34,10 +34,6 @@ void ExpectPass(uint64_t first, uint64_t count) {
 
 TEST(SimClusterTest, FixedSeeds) { ExpectPass(1, kFixedSeeds); }
 
-// A paused candidate hears of its votes when a leader of a later term has committed an entry: not a
-// violation, but it was taken for one.
-TEST(SimClusterTest, ALeaderOfAnEarlierTermComesLate) { ExpectPass(473261326, 1); }
-
 TEST(SimClusterTest, RandomSeeds) { ExpectPass(std::random_device()(), kRandomSeeds); }
 
 TEST(SimClusterTest, TheSameSeedDoesTheSame) {

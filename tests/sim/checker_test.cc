@@ -1,0 +1,118 @@
+// What the checker must not complain of: each was a run that failed although nothing was wrong.
+#include "sim/checker.h"
+
+#include <gtest/gtest.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "sim/node.h"
+#include "sim/seams.h"
+
+namespace raftkv::sim {
+namespace {
+
+// Nodes whose messages are delivered by hand. What they do themselves they do at once.
+class SimCheckerTest : public testing::Test {
+ protected:
+  using Filter = std::function<bool(const raft::Message&)>;
+
+  void StartNodes(uint64_t count) {
+    spdlog::set_level(spdlog::level::off);
+    SeedRocksDb(1);
+    for (uint64_t i = 1; i <= count; ++i) members_.voters.insert(NodeId(i));
+    for (uint64_t i = 1; i <= count; ++i) {
+      nodes_.push_back(std::make_unique<SimNode>(NodeId(i), NodeOptions(), i, &checker_));
+      ASSERT_TRUE(nodes_.back()->Start(members_).ok());
+      Work(nodes_.back().get());
+    }
+  }
+
+  SimNode& node(uint64_t id) { return *nodes_.at(id - 1); }
+
+  void Work(SimNode* node) {
+    for (;;) {
+      for (raft::Message& message : node->TakeOutbox()) on_the_way_.push_back(std::move(message));
+      if (node->HasLogWork()) {
+        node->WriteLog();
+      } else if (node->HasReports()) {
+        node->Report();
+      } else if (node->HasApplyWork()) {
+        node->Apply();
+      } else {
+        return;
+      }
+    }
+  }
+
+  // Those that pass, and those that follow from them; the others stay on the way.
+  void Deliver(const Filter& filter) {
+    for (;;) {
+      const auto next = std::find_if(on_the_way_.begin(), on_the_way_.end(), filter);
+      if (next == on_the_way_.end()) return;
+      raft::Message message = std::move(*next);
+      on_the_way_.erase(next);
+      SimNode* const to = &node(message.to.value());
+      to->Step(std::move(message));
+      Work(to);
+    }
+  }
+
+  Membership members_;
+  Checker checker_;
+  std::vector<std::unique_ptr<SimNode>> nodes_;
+  std::deque<raft::Message> on_the_way_;
+};
+
+// A candidate that hears of its votes late begins to lead when a leader of a later term has
+// committed an entry.
+TEST_F(SimCheckerTest, ALeaderOfAnEarlierTermComesLate) {
+  StartNodes(3);
+  node(1).Campaign();
+  Work(&node(1));
+  Deliver([](const raft::Message&) { return true; });
+  ASSERT_TRUE(node(1).TransferLeadership(NodeId(2)).ok());
+  Work(&node(1));
+  // Node 2 asks for votes in term 2 and is not heard of any more; nor does it hear.
+  const auto is_for_two = [](const raft::Message& message) { return message.to == NodeId(2); };
+  Deliver([](const raft::Message& message) {
+    return std::holds_alternative<raft::TimeoutNow>(message.body);
+  });
+  Deliver([&](const raft::Message& message) { return !is_for_two(message); });
+  node(3).Campaign();
+  Work(&node(3));
+  Deliver([&](const raft::Message& message) { return !is_for_two(message); });
+  ASSERT_EQ(node(3).core().role(), raft::Role::kLeader);
+  ASSERT_EQ(node(3).core().commit(), node(3).core().last_index());
+  Deliver([](const raft::Message& message) {
+    return message.to == NodeId(2) && message.term == Term(2);
+  });
+  EXPECT_EQ(node(2).core().role(), raft::Role::kLeader);
+  EXPECT_EQ(node(2).core().term(), Term(2));
+}
+
+// A node that lost the end of its WAL, but not its tables, finds that out by itself.
+TEST_F(SimCheckerTest, ADamagedNodeMayFindItsStateAheadOfItsLog) {
+  StartNodes(1);
+  node(1).FlushKv();
+  ASSERT_FALSE(node(1).core().applied().none());
+  node(1).Crash(CrashKind::kProcess);
+  checker_.OnDamaged(NodeId(1));
+  SimDisk& disk = node(1).disk();
+  disk.SyncEverything();
+  for (const std::string& path : disk.Files()) {
+    if (path.ends_with(".log")) disk.LoseTail(path, 0);
+  }
+  const Status status = node(1).Start(members_);
+  EXPECT_EQ(status.code(), Code::kCorruption) << status.message();
+  EXPECT_NE(status.message().find("but the log ends at"), std::string::npos) << status.message();
+}
+
+}  // namespace
+}  // namespace raftkv::sim
