@@ -238,9 +238,12 @@ void RandomRun::LoseEntries(SimNode& node) {
   const Index flushed = std::max(flushed_[node.id().value() - 1], node.disk().start().index);
   const Index last(rng_.Between(flushed.value(), node.disk().last().value()));
   if (last == node.disk().last()) return;
+  // A note that is so old that the loss is not seen by it can't be helped ("Its limits" in
+  // docs/durability.md).
+  const Index noted(rng_.Between(last.value() + 1, node.disk().last().value()));
   Trace("lose the log of " + std::to_string(node.id().value()) + " after " +
-        std::to_string(last.value()));
-  node.disk().Lose(last);
+        std::to_string(last.value()) + ", noted up to " + std::to_string(noted.value()));
+  node.disk().Lose(last, noted);
   ++losses_;
 }
 

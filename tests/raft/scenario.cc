@@ -170,7 +170,7 @@ void Scenario::Crash(const Args& args) { Node(args).Crash(args.Option("keep", 0)
 
 void Scenario::Lose(const Args& args) {
   SimDisk& disk = Node(args).disk();
-  disk.Lose(Index(std::stoull(args.words[1])));
+  disk.Lose(Index(std::stoull(args.words[1])), Index(args.Option("noted", disk.last().value())));
   if (args.Has("forget")) disk.Forget();
 }
 

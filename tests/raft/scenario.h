@@ -15,9 +15,9 @@
 //                                  what a node that is down finds on disk; start: cut off up to
 //                                  there
 //   start ID [applied=I]           starts it; `cluster` has started all
-//   lose ID INDEX [forget]         a node that is down loses what its log held after INDEX (and
-//   what
-//                                  it remembers beside the log)
+//   lose ID INDEX [noted=N] [forget]
+//                                  a node that is down loses what its log held after INDEX; of what
+//                                  it remembers beside the log, what was noted after N, or all
 //   crash ID [keep=N]              loses what is not synced but for N writes (and the state
 //   machine) tick ID [N] campaign ID | propose ID WORD... | read ID | transfer ID [TO] sync ID [N]
 //   [silent]           the next N writes (all) become durable; the core is told unless

@@ -20,6 +20,7 @@ void SimDisk::SetLog(const HardState& hard_state, LogPosition start,
   entries_.clear();
   unsynced_.clear();
   acknowledged_ = {};
+  promised_ = {};
   Index index = start_.index;
   for (const Term term : terms) {
     ++index;
@@ -61,6 +62,7 @@ void SimDisk::Write(const AppendTask& task) {
   acknowledged_ = task.owed;
   if (task.owed == AckBounds{}) {
     acknowledged_ = {last_position(), {last() + kReserve, hard_state_.term}};
+    promised_ = last_position();
   }
 }
 
@@ -76,8 +78,10 @@ void SimDisk::Crash(size_t keep) {
   unsynced_.clear();
 }
 
-void SimDisk::Lose(Index last) {
+void SimDisk::Lose(Index last, Index noted) {
   RAFTKV_CHECK(unsynced_.empty() && last >= start_.index, "nothing to lose there");
+  RAFTKV_CHECK(TermAt(noted).has_value(), "a note of an entry that is not there");
+  if (acknowledged_.at_least == last_position()) acknowledged_.at_least = {noted, *TermAt(noted)};
   for (auto it = entries_.upper_bound(last); it != entries_.end(); it = entries_.erase(it)) {
     lost_.insert(it->second.position());
   }

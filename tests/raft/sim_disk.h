@@ -30,13 +30,15 @@ class SimDisk : public LogReader {
   void Crash(size_t keep);
 
   // Loses what was durable after `last`, at a time when nothing is unsynced. What was acknowledged
-  // is remembered beside the log (Load), as src/wal/fence.h does.
-  void Lose(Index last);
+  // is remembered beside the log (Load), as src/wal/fence.h does; of that, what was noted after
+  // `noted`, the index of an entry, is lost as well.
+  void Lose(Index last) { Lose(last, this->last()); }
+  void Lose(Index last, Index noted);
   // Loses what is remembered beside the log.
   void Forget() { acknowledged_ = {}; }
   bool HasLost(LogPosition position) const { return lost_.contains(position); }
   // Whether all that was acknowledged is there.
-  bool IsWhole() const { return !IsBehind(last_position(), acknowledged_.at_least); }
+  bool IsWhole() const { return !IsBehind(last_position(), promised_); }
 
   // What a start finds, the state machine having been restored up to `applied`.
   PersistentState Load(Index applied) const;
@@ -60,7 +62,8 @@ class SimDisk : public LogReader {
   HardState hard_state_;
   std::map<Index, Entry> entries_;
   std::deque<AppendTask> unsynced_;
-  AckBounds acknowledged_;
+  AckBounds acknowledged_;  // as far as it is remembered
+  LogPosition promised_;    // as it was; nobody but tests can know
   std::set<LogPosition> lost_;
 };
 
