@@ -34,6 +34,17 @@ TEST(ProgressTest, ProbesWithOneAppendAtATime) {
   EXPECT_EQ(progress.next(), Index(8));
 }
 
+// A node that answers an old message first, after a restart, must still be told what it once had.
+TEST(ProgressTest, WhatWasCountedOutlivesARestart) {
+  Progress progress(Index(1));
+  EXPECT_TRUE(progress.OnHeard(1));
+  EXPECT_TRUE(progress.OnAccepted(Index(7), Term(2)));
+  EXPECT_TRUE(progress.OnHeard(2));
+  EXPECT_EQ(progress.match(), Index());
+  EXPECT_EQ(progress.counted(), (LogPosition{Index(7), Term(2)}));
+  EXPECT_FALSE(progress.OnHeard(1)) << "that run has ended";
+}
+
 TEST(ProgressTest, PipelinesUpToTheMessageLimit) {
   Progress progress = Replicating(4);
   for (uint64_t last = 5; last <= 7; ++last) {

@@ -20,6 +20,7 @@
 #include "rpc.grpc.pb.h"
 #include "store/engine.h"
 #include "store/mvcc.h"
+#include "wal/fence.h"
 
 namespace raftkv::server {
 namespace {
@@ -259,6 +260,20 @@ TEST_F(AppTest, AnOlderDatabaseUnderTheSamePromisesIsRefused) {
   // The way out that the message names.
   fs::remove(data() + "/fence");
   EXPECT_TRUE(RunAndPut().ok());
+}
+
+// The database is from before the last term that this node knew, and says nothing of it.
+TEST_F(AppTest, ATermThatOnlyTheFenceRemembersIsNotUsedAgain) {
+  ASSERT_TRUE(RunAndPut().ok());
+  const ServerOptions options = Options();
+  const std::string path = data() + "/" + wal::kFenceFile;
+  {
+    const auto fence = wal::Fence::Open(path, options.cluster_id, options.id, /*now_us=*/0).value();
+    const LogPosition last = fence->found().acknowledged.at_least;
+    ASSERT_TRUE(fence->Cover(Term(50), NodeId(7), last, {}).ok());
+  }
+  ASSERT_TRUE(RunAndPut().ok());
+  EXPECT_GT(wal::Fence::Read(path, options.cluster_id, options.id).value()->term, Term(50));
 }
 
 // The same after a write that looks cut off: opening would drop it, but what a start refuses is
