@@ -181,6 +181,11 @@ void Cluster::Start(Host* host) {
   host->node.clock().micros = kEpochUs + now_ + static_cast<uint64_t>(host->clock_offset_us);
   const Membership none;
   const bool member = first_members_.Contains(host->node.id());
+  // Starts are seldom, too, and what one leaves half done is the next one's to understand.
+  if (plan_.of(Fault::kMidIo) > 0 && !calm_ && RngOf(Fault::kMidIo).Percent(20)) {
+    Happened(Fault::kMidIo);
+    host->node.disk().KillAfter(RngOf(Fault::kMidIo).Below(100));
+  }
   Status status;
   try {
     status = host->node.Start(member ? first_members_ : none);

@@ -195,6 +195,13 @@ DiskResult SimDisk::MakeDir(const std::string& name) {
   }
   if (Find(path)) return DiskResult::kExists;
   if (!Find(ParentOf(path))) return DiskResult::kNotFound;
+  // One of that name was there before and is gone for good: what is in either is told apart by its
+  // path only.
+  std::erase_if(name_changes_, [&](const NameChange& change) {
+    if (change.path != path || change.kind == NameChange::Kind::kRename) return false;
+    Apply(change, &durable_names_);
+    return true;
+  });
   const auto directory = std::make_shared<Inode>();
   directory->is_directory = true;
   Change({NameChange::Kind::kAdd, path, "", directory});

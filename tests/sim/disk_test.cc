@@ -63,6 +63,21 @@ TEST(SimDiskTest, ADirectoryThatIsLostTakesItsFilesAlong) {
   EXPECT_GT(lost, 0);
 }
 
+// That the first one was removed was made durable after a file in the second one was, and took that
+// along.
+TEST(SimDiskTest, ADirectoryThatIsMadeAgainKeepsItsFiles) {
+  SimDisk disk(1, 4096);
+  ASSERT_EQ(disk.MakeDir("/a"), DiskResult::kOk);
+  ASSERT_EQ(disk.SyncDir("/"), DiskResult::kOk);
+  ASSERT_EQ(disk.DeleteDir("/a"), DiskResult::kOk);
+  ASSERT_EQ(disk.MakeDir("/a"), DiskResult::kOk);
+  MakeFile(&disk, "/a/f");
+  ASSERT_EQ(disk.SyncDir("/a"), DiskResult::kOk);
+  ASSERT_EQ(disk.SyncDir("/"), DiskResult::kOk);
+  disk.Restart(CrashKind::kPower);
+  EXPECT_NE(disk.Find("/a/f"), nullptr);
+}
+
 TEST(SimDiskTest, APowerLossKeepsABeginningAndAHarshOneLeavesHoles) {
   const auto holes = [](CrashKind kind) {
     int with_hole = 0;
