@@ -6,7 +6,12 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstdlib>
+
 #include <fstream>
+#include <map>
+#include <utility>
 
 namespace raftkv::server {
 namespace {
@@ -41,6 +46,21 @@ const char* TaskName(UpkeepTask task) {
 
 double Seconds(const timeval& time) {
   return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6;
+}
+
+// (by flushes, by compactions). RocksDB counts by level, in GiB; level 0 is what flushes write, and
+// what is merged within it.
+std::pair<double, double> TableBytesWritten(store::Engine* engine,
+                                            rocksdb::ColumnFamilyHandle* family) {
+  std::map<std::string, std::string> stats;
+  if (!engine->db()->GetMapProperty(family, rocksdb::DB::Properties::kCFStats, &stats)) return {};
+  const auto bytes = [&stats](const std::string& name) {
+    const auto found = stats.find(name);
+    constexpr double kGiB = 1024.0 * 1024 * 1024;
+    return found == stats.end() ? 0 : std::strtod(found->second.c_str(), nullptr) * kGiB;
+  };
+  const double flushed = bytes("compaction.L0.WriteGB");
+  return {flushed, std::max(bytes("compaction.Sum.WriteGB") - flushed, 0.0)};
 }
 
 }  // namespace
@@ -82,8 +102,9 @@ void Metrics::SetGauge(const std::string& name, const std::string& help, double 
   prometheus::BuildGauge().Name(name).Help(help).Register(registry_).Add(labels).Set(value);
 }
 
-void Metrics::SetCounter(const std::string& name, const std::string& help, double total) {
-  auto& counter = prometheus::BuildCounter().Name(name).Help(help).Register(registry_).Add({});
+void Metrics::SetCounter(const std::string& name, const std::string& help, double total,
+                         const prometheus::Labels& labels) {
+  auto& counter = prometheus::BuildCounter().Name(name).Help(help).Register(registry_).Add(labels);
   counter.Increment(total - counter.Value());
 }
 
@@ -166,6 +187,11 @@ void Metrics::CollectStorage(const Sources& sources) {
     size("live", "rocksdb.estimate-live-data-size");
     size("pending_compaction", "rocksdb.estimate-pending-compaction-bytes");
     size("table_readers", "rocksdb.estimate-table-readers-mem");
+    const auto [flushed, compacted] = TableBytesWritten(engine, family);
+    const std::string written = "raftkv_rocksdb_written_bytes_total";
+    const std::string help = "Bytes of tables written to disk since the start, by cause";
+    SetCounter(written, help, flushed, {{"family", family->GetName()}, {"cause", "flush"}});
+    SetCounter(written, help, compacted, {{"family", family->GetName()}, {"cause", "compaction"}});
   }
   SetGauge(
       "raftkv_rocksdb_block_cache_bytes", "Block cache in use",

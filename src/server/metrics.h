@@ -60,7 +60,8 @@ class Metrics {
   void SetGauge(const std::string& name, const std::string& help, double value,
                 const prometheus::Labels& labels = {});
   // A counter kept elsewhere: moved up to `total`.
-  void SetCounter(const std::string& name, const std::string& help, double total);
+  void SetCounter(const std::string& name, const std::string& help, double total,
+                  const prometheus::Labels& labels = {});
 
   std::mutex mutex_;  // one scrape at a time
   prometheus::Registry registry_;

@@ -262,7 +262,7 @@ SERIES = (
     "raftkv_raft_proposals_pending", "raftkv_log_sync_duration_seconds_bucket",
     "raftkv_log_sync_duration_seconds_count", "raftkv_apply_duration_seconds_bucket",
     "raftkv_apply_duration_seconds_sum", 'raftkv_queue_depth{queue="',
-    'raftkv_rocksdb_bytes{family="', "raftkv_disk_bytes", "raftkv_replayed_entries",
+    'raftkv_rocksdb_bytes{family="', 'raftkv_rocksdb_written_bytes_total{cause="flush"', "raftkv_disk_bytes", "raftkv_replayed_entries",
     'raftkv_maintenance_duration_seconds_count{task="flush"}',
     'raftkv_maintenance_duration_seconds_count{task="cut"}',
     "raftkv_snapshots_sent_total", "raftkv_snapshot_received_bytes_total",
