@@ -10,3 +10,12 @@ find_package(CLI11 CONFIG REQUIRED)
 find_package(prometheus-cpp CONFIG REQUIRED)
 find_package(OpenSSL REQUIRED)
 find_package(GTest CONFIG REQUIRED)
+
+# The programs under load allocate with jemalloc: glibc's allocator gives memory back and asks for
+# it again all the time where threads free what others allocated (docs/performance.md). Sanitizers
+# bring an allocator of their own.
+pkg_check_modules(JEMALLOC REQUIRED IMPORTED_TARGET jemalloc)
+add_library(raftkv_allocator INTERFACE)
+if(NOT RAFTKV_SANITIZE)
+  target_link_libraries(raftkv_allocator INTERFACE PkgConfig::JEMALLOC)
+endif()
