@@ -124,9 +124,12 @@ void AdminCalls::AcceptCluster(grpc::ServerCompletionQueue* queue) {
 
 void AdminCalls::AcceptMaintenance(grpc::ServerCompletionQueue* queue) {
   using namespace etcdserverpb;  // NOLINT
+  // It looks at the files on disk.
   RAFTKV_ACCEPT(maintenance_, Status, StatusRequest, StatusResponse,
-                ([backend = backend_](UnaryCall<StatusRequest, StatusResponse>* call) {
-                  call->Finish(raftkv::Status::Ok(), backend->NodeStatus());
+                ([this](UnaryCall<StatusRequest, StatusResponse>* call) {
+                  threads_.Post([backend = backend_, call] {
+                    call->Finish(raftkv::Status::Ok(), backend->NodeStatus());
+                  });
                 }));
   RAFTKV_ACCEPT(
       maintenance_, MoveLeader, MoveLeaderRequest, MoveLeaderResponse,

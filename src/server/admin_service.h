@@ -1,6 +1,6 @@
 // What administrators ask of a node: members, hashes, backups. These calls are rare and may
-// take long: each blocks a thread of admin_calls.h until it has its answer. Those that clients send
-// often (MemberList, Status), MoveLeader and Alarm are asynchronous like the rest.
+// take long: each blocks a thread of admin_calls.h until it has its answer. MemberList, which
+// clients send often, MoveLeader and Alarm are asynchronous like the rest.
 #pragma once
 
 #include <functional>

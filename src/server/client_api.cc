@@ -80,7 +80,10 @@ StatusOr<std::unique_ptr<ClientApi>> ClientApi::Start(const ServerOptions& optio
     api->threads_.emplace_back([q = more.get()] {
       void* tag = nullptr;
       bool ok = false;
-      while (q->Next(&tag, &ok)) static_cast<Tag*>(tag)->Proceed(ok);
+      while (q->Next(&tag, &ok)) {
+        static_cast<Tag*>(tag)->Taken();
+        static_cast<Tag*>(tag)->Proceed(ok);
+      }
     });
   }
   return api;

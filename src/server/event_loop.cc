@@ -57,6 +57,7 @@ void EventLoop::Wake() {
   if (std::this_thread::get_id() == thread_.get_id()) return;
   // The alarm is free again once its tag was handled.
   if (woken_.exchange(true)) return;
+  woken_tag_.Given();
   alarm_.Set(queue(), kNoWait, &woken_tag_);
 }
 
@@ -66,7 +67,9 @@ bool EventLoop::Handle(grpc::CompletionQueue* queue, Clock::time_point deadline)
   bool ok = false;
   Result result = queue->AsyncNext(&tag, &ok, ToGrpcTime(deadline));
   for (int handled = 1; result == Result::GOT_EVENT; ++handled) {
-    static_cast<Tag*>(tag)->Proceed(ok);
+    auto* const operation = static_cast<Tag*>(tag);
+    operation->Taken();
+    operation->Proceed(ok);
     if (handled == kEventsPerTurn) return true;
     result = queue->AsyncNext(&tag, &ok, kNoWait);
   }

@@ -47,13 +47,15 @@ class StreamOperations {
   // Before an operation is started; gives back its tag.
   Tag* Begin(Operation* operation) {
     under_way_.fetch_add(1);
+    operation->Given();
     return operation;
   }
   // As Begin, for the operation that ends the stream. OnDone comes after it.
   Tag* BeginLast(Operation* operation) {
-    Tag* const tag = Begin(operation);
+    Begin(operation);
     NothingFollows();
-    return tag;
+    operation->Given();
+    return operation;
   }
   // Instead of a last operation, in a callback: OnDone comes after it.
   void NothingFollows() { last_begun_.store(true); }

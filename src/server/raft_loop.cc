@@ -132,11 +132,6 @@ void RaftLoop::ReadBarrier(ReadCallback ready, std::chrono::milliseconds timeout
   }
 }
 
-void RaftLoop::TransferLeadership(NodeId target, std::function<void(Status)> done) {
-  Mail mail(Transfer{target, std::move(done), Clock::now() + options_.transfer_timeout});
-  if (!Post(std::move(mail))) std::get<Transfer>(mail).done(store::ErrStopped());
-}
-
 void RaftLoop::OnPeerBatch(NodeId from, peer::v1::FrameBatch&& batch) {
   if (peer_batches_.load(std::memory_order_relaxed) >= options_.peer_batches_max) {
     peer_batches_dropped_.fetch_add(1, std::memory_order_relaxed);
@@ -234,23 +229,6 @@ void RaftLoop::Handle(Mail&& mail) {
   } else if (auto* sent = std::get_if<SnapshotSent>(&mail)) {
     core_->OnSnapshotSent(sent->to, sent->last);
   }
-}
-
-void RaftLoop::BeginTransfer(Transfer&& transfer) {
-  if (core_->role() != raft::Role::kLeader) {
-    transfer.done(store::ErrNotLeader());
-    return;
-  }
-  if (transfer.target == core_->id()) {
-    transfer.done(Status::Ok());
-    return;
-  }
-  const Status begun = core_->TransferLeadership(transfer.target);
-  if (!begun.ok()) {
-    transfer.done(begun);
-    return;
-  }
-  transfers_.push_back(std::move(transfer));
 }
 
 void RaftLoop::HandlePeer(PeerInput&& input) {

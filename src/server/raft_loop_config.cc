@@ -1,4 +1,5 @@
-// The raft loop's part in what changes seldom: the configuration, the log's start, snapshots.
+// The raft loop's part in what changes seldom: the configuration, who leads, the log's start,
+// snapshots.
 
 #include <spdlog/spdlog.h>
 
@@ -24,6 +25,11 @@ void RaftLoop::ChangeMembers(ConfigChange change, ConfigDone done) {
   if (!Post(std::move(mail))) std::get<MembersRequest>(mail).done(store::ErrStopped());
 }
 
+void RaftLoop::TransferLeadership(NodeId target, std::function<void(Status)> done) {
+  Mail mail(Transfer{target, std::move(done), Clock::now() + options_.transfer_timeout});
+  if (!Post(std::move(mail))) std::get<Transfer>(mail).done(store::ErrStopped());
+}
+
 void RaftLoop::CutLog(Index index) { Post(Cut{index}); }
 
 void RaftLoop::OnSnapshotReady(NodeId from, Term term, raft::SnapshotMeta snapshot,
@@ -35,6 +41,23 @@ void RaftLoop::OnSnapshotReady(NodeId from, Term term, raft::SnapshotMeta snapsh
 void RaftLoop::OnSnapshotSent(NodeId to, Index last) { Post(SnapshotSent{to, last}); }
 
 // --- The raft thread --------------------------------------------------------------------------
+
+void RaftLoop::BeginTransfer(Transfer&& transfer) {
+  if (core_->role() != raft::Role::kLeader) {
+    transfer.done(store::ErrNotLeader());
+    return;
+  }
+  if (transfer.target == core_->id()) {
+    transfer.done(Status::Ok());
+    return;
+  }
+  const Status begun = core_->TransferLeadership(transfer.target);
+  if (!begun.ok()) {
+    transfer.done(begun);
+    return;
+  }
+  transfers_.push_back(std::move(transfer));
+}
 
 void RaftLoop::HandleSnapshotReady(SnapshotReady&& ready) {
   const uint64_t id = ready.snapshot.id;

@@ -28,6 +28,7 @@ class UnaryCall final : public Tag {
 
   static void Start(const Accept& accept, const Handler& handler) {
     auto* call = new UnaryCall(accept, handler);
+    call->Given();
     accept(&call->context_, &call->request_, &call->writer_, call);
   }
 
@@ -46,6 +47,7 @@ class UnaryCall final : public Tag {
 
   // The call must not be touched afterwards.
   void Finish(const Status& status, const Response& response) {
+    Given();
     if (status.ok()) {
       writer_.Finish(response, grpc::Status::OK, this);
       return;
@@ -62,6 +64,7 @@ class UnaryCall final : public Tag {
 
   // As above, for a status that is gRPC's already.
   void FinishAs(const grpc::Status& status, const Response& response) {
+    Given();
     if (status.ok()) {
       writer_.Finish(response, status, this);
     } else {

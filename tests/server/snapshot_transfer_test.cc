@@ -149,7 +149,7 @@ class Follower {
     handlers.snapshots = receiver_.get();
     peer_ = std::make_unique<ListeningPeer>(kCluster, kFollower, handlers, port_);
     ASSERT_TRUE(peer_->up());
-    port_ = peer_->port();
+    if (port_ == 0) port_ = peer_->port();  // the sender's thread reads it from then on
   }
   void StopServer() { peer_.reset(); }
 

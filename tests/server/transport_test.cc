@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <map>
@@ -65,7 +66,7 @@ class Receiver {
   int port() const { return peer_.port(); }
 
   Inbox inbox;
-  Transport* contact_for = nullptr;
+  std::atomic<Transport*> contact_for{nullptr};
 
  private:
   PeerHandlers Handlers() {
@@ -74,7 +75,7 @@ class Receiver {
       inbox.Add(from, std::move(batch));
     };
     handlers.on_contact = [this](NodeId from, const std::string& url) {
-      if (contact_for) contact_for->AddContact(from, url);
+      if (Transport* const transport = contact_for) transport->AddContact(from, url);
     };
     handlers.hash_kv = [](uint64_t revision, PeerHandlers::HashKvDone done) {
       if (revision > 9) {
