@@ -2,27 +2,56 @@
 // fields are little-endian. Varints are LEB128, as in protobuf.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
 
 namespace raftkv {
 
+// The compiler makes one store, and a byte swap, of each of these loops.
+template <typename Unsigned>
+void StoreBigEndian(char* out, Unsigned v) {
+  for (size_t i = 0; i < sizeof(v); ++i) out[i] = static_cast<char>(v >> (8 * (sizeof(v) - 1 - i)));
+}
+
+template <typename Unsigned>
+void StoreLittleEndian(char* out, Unsigned v) {
+  for (size_t i = 0; i < sizeof(v); ++i) out[i] = static_cast<char>(v >> (8 * i));
+}
+
+inline void AppendBigEndian32(std::string* out, uint32_t v) {
+  char bytes[sizeof(v)];
+  StoreBigEndian(bytes, v);
+  out->append(bytes, sizeof(v));
+}
+
 inline void AppendBigEndian64(std::string* out, uint64_t v) {
-  for (int shift = 56; shift >= 0; shift -= 8) out->push_back(static_cast<char>(v >> shift));
+  char bytes[sizeof(v)];
+  StoreBigEndian(bytes, v);
+  out->append(bytes, sizeof(v));
 }
 
 inline void AppendLittleEndian32(std::string* out, uint32_t v) {
-  for (int shift = 0; shift < 32; shift += 8) out->push_back(static_cast<char>(v >> shift));
+  char bytes[sizeof(v)];
+  StoreLittleEndian(bytes, v);
+  out->append(bytes, sizeof(v));
 }
 
 inline void AppendLittleEndian64(std::string* out, uint64_t v) {
-  for (int shift = 0; shift < 64; shift += 8) out->push_back(static_cast<char>(v >> shift));
+  char bytes[sizeof(v)];
+  StoreLittleEndian(bytes, v);
+  out->append(bytes, sizeof(v));
 }
 
+inline constexpr size_t kVarintBytesMax = 10;
+
 inline void AppendVarint(std::string* out, uint64_t v) {
-  for (; v >= 0x80; v >>= 7) out->push_back(static_cast<char>(v | 0x80));
-  out->push_back(static_cast<char>(v));
+  char bytes[kVarintBytesMax];
+  size_t size = 0;
+  for (; v >= 0x80; v >>= 7) bytes[size++] = static_cast<char>(v | 0x80);
+  bytes[size++] = static_cast<char>(v);
+  out->append(bytes, size);
 }
 
 // A varint length, then the bytes.

@@ -18,10 +18,6 @@ constexpr uint8_t kTombstoneFlag = 1;
 constexpr uint8_t kPreviousFlag = 2;
 constexpr uint64_t kSecondMs = 1000;
 
-void AppendBigEndian32(std::string* out, uint32_t v) {
-  for (int shift = 24; shift >= 0; shift -= 8) out->push_back(static_cast<char>(v >> shift));
-}
-
 bool ConsumeBigEndian32(std::string_view* in, uint32_t* v) {
   if (in->size() < 4) return false;
   *v = 0;
@@ -77,8 +73,7 @@ uint32_t Checksum(std::string_view key, std::string_view bytes) {
 }
 
 void Seal(std::string_view key, std::string* out) {
-  uint32_t crc = Checksum(key, *out);
-  for (int i = 0; i < 4; ++i, crc >>= 8) (*out)[1 + i] = static_cast<char>(crc);
+  StoreLittleEndian(out->data() + 1, Checksum(key, *out));
 }
 
 // Checks version and checksum and returns the body. The version comes first: a record of a newer
@@ -304,6 +299,7 @@ void EncodeDataRecord(std::string_view data_key, int64_t mod_revision, const Dat
   if (record.tombstone) {
     out->push_back(static_cast<char>(kTombstoneFlag));
   } else {
+    out->reserve(kHeaderBytes + 1 + 3 * kVarintBytesMax + record.value.size());
     out->push_back('\0');
     AppendVarint(out, static_cast<uint64_t>(mod_revision - record.create_revision));
     AppendVarint(out, static_cast<uint64_t>(record.version));
