@@ -36,22 +36,21 @@ Status OpenRecord(const std::string& what, std::string_view key, std::string_vie
 
 EntryFrame FrameEntry(const Entry& entry) {
   EntryFrame frame;
-  const std::string key = LogKey(entry.index);
-  std::copy(key.begin(), key.end(), frame.key.begin());
-  std::string header;
-  header.push_back(static_cast<char>(kEntryVersion));
-  header.push_back(static_cast<char>(entry.kind));
-  AppendLittleEndian64(&header, entry.term.value());
-  std::copy(header.begin(), header.end(), frame.header.begin());
-  std::string seal;
-  AppendLittleEndian32(&seal, ExtendCrc32c(SealOf(key, header), entry.bytes()));
-  std::copy(seal.begin(), seal.end(), frame.seal.begin());
+  StoreBigEndian(frame.key.data(), entry.index.value());
+  frame.header[0] = static_cast<char>(kEntryVersion);
+  frame.header[1] = static_cast<char>(entry.kind);
+  StoreLittleEndian(&frame.header[2], entry.term.value());
+  const uint32_t seal = SealOf({frame.key.data(), frame.key.size()},
+                               {frame.header.data(), frame.header.size()});
+  StoreLittleEndian(frame.seal.data(), ExtendCrc32c(seal, entry.bytes()));
   return frame;
 }
 
 std::string EncodeEntry(const Entry& entry) {
   const EntryFrame frame = FrameEntry(entry);
-  std::string record(frame.header.data(), frame.header.size());
+  std::string record;
+  record.reserve(frame.header.size() + entry.bytes().size() + frame.seal.size());
+  record.append(frame.header.data(), frame.header.size());
   record.append(entry.bytes());
   record.append(frame.seal.data(), frame.seal.size());
   return record;

@@ -224,10 +224,11 @@ Status LogStore::AddToBatch(const raft::AppendTask& task, rocksdb::WriteBatch* b
         rocksdb::Slice(frame.header.data(), frame.header.size()),
         rocksdb::Slice(payload.data(), payload.size()),
         rocksdb::Slice(frame.seal.data(), frame.seal.size())};
-    RAFTKV_RETURN_IF_ERROR(store::FromRocksDb(
+    const rocksdb::Status added =
         batch->Put(engine_->raft_log(), rocksdb::SliceParts(&key, 1),
-                   rocksdb::SliceParts(value.data(), static_cast<int>(value.size()))),
-        "adding " + Name(entry.index) + " to a batch"));
+                   rocksdb::SliceParts(value.data(), static_cast<int>(value.size())));
+    // Its name is built on failure only: this is done for every entry.
+    if (!added.ok()) return store::FromRocksDb(added, "adding " + Name(entry.index) + " to a batch");
     last_ = entry.index;
   }
   if (!task.hard_state) return Status::Ok();
