@@ -21,11 +21,10 @@ std::string Name(const Entry& entry) {
 }
 
 // Keeps the response only if the request succeeded.
-template <typename Response>
-void SetResult(Status status, Response&& response, ApplyResult* result) {
+void SetStatus(Status status, ApplyResult* result) {
   RAFTKV_CHECK(status.code() != Code::kCorruption && status.code() != Code::kIoError,
                "reading applied state: " + status.message());
-  if (status.ok()) result->response = std::forward<Response>(response);
+  if (!status.ok()) result->response.emplace<std::monostate>();
   result->status = std::move(status);
 }
 
@@ -85,40 +84,34 @@ void BatchApplier::Execute(const Command& command, ApplyResult* result) {
   switch (command.type) {
     case CommandType::kPut: {
       Transaction transaction(&writer_, applied_.compact_revision);
-      etcdserverpb::PutResponse response;
-      Status status = transaction.Put(Parse<etcdserverpb::PutRequest>(command), &response);
-      SetResult(std::move(status), std::move(response), result);
+      auto* response = &result->response.emplace<etcdserverpb::PutResponse>();
+      SetStatus(transaction.Put(Parse<etcdserverpb::PutRequest>(command), response), result);
       break;
     }
     case CommandType::kDeleteRange: {
       Transaction transaction(&writer_, applied_.compact_revision);
-      etcdserverpb::DeleteRangeResponse response;
-      Status status =
-          transaction.DeleteRange(Parse<etcdserverpb::DeleteRangeRequest>(command), &response);
-      SetResult(std::move(status), std::move(response), result);
+      auto* response = &result->response.emplace<etcdserverpb::DeleteRangeResponse>();
+      SetStatus(transaction.DeleteRange(Parse<etcdserverpb::DeleteRangeRequest>(command), response), result);
       break;
     }
     case CommandType::kTxn: {
       Transaction transaction(&writer_, applied_.compact_revision);
-      etcdserverpb::TxnResponse response;
-      Status status = transaction.Run(Parse<etcdserverpb::TxnRequest>(command), &response);
-      SetResult(std::move(status), std::move(response), result);
+      auto* response = &result->response.emplace<etcdserverpb::TxnResponse>();
+      SetStatus(transaction.Run(Parse<etcdserverpb::TxnRequest>(command), response), result);
       break;
     }
     case CommandType::kCompact: {
-      etcdserverpb::CompactionResponse response;
-      Status status =
-          Compact(Parse<etcdserverpb::CompactionRequest>(command).revision(), &response);
-      SetResult(std::move(status), std::move(response), result);
+      auto* response = &result->response.emplace<etcdserverpb::CompactionResponse>();
+      const auto& request = Parse<etcdserverpb::CompactionRequest>(command);
+      SetStatus(Compact(request.revision(), response), result);
       break;
     }
     case CommandType::kMemberAttributes:
       StoreMember(Parse<etcdserverpb::Member>(command));
       break;
     case CommandType::kAlarm: {
-      etcdserverpb::AlarmResponse response;
-      ChangeAlarms(Parse<etcdserverpb::AlarmRequest>(command), &response);
-      SetResult(Status::Ok(), std::move(response), result);
+      ChangeAlarms(Parse<etcdserverpb::AlarmRequest>(command),
+                   &result->response.emplace<etcdserverpb::AlarmResponse>());
       break;
     }
   }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <memory_resource>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -35,7 +36,9 @@ class Overlay {
     // The newest at or below revision `at`, or null. A tombstone is an answer.
     const KeyVersion* At(int64_t at) const;
   };
-  using Map = std::map<std::string_view, Versions>;
+  using Map = std::pmr::map<std::string_view, Versions>;
+
+  Overlay() : versions_(&memory_) {}
 
   // `version` must be newer than what is there; its key and value must live as long as the overlay.
   void Add(const KeyVersion& version);
@@ -47,6 +50,7 @@ class Overlay {
   const Map& versions() const { return versions_; }
 
  private:
+  std::pmr::monotonic_buffer_resource memory_;  // of the map's nodes; all go together
   Map versions_;
   std::deque<std::string> kept_;
 };
