@@ -65,6 +65,27 @@ TEST(SwitchTo, ReadersSeeTheOldStateOrTheNewOne) {
   for (std::thread& reader : readers) reader.join();
 }
 
+// What the old state's last writes are remembered by (newest_versions.h) is not the new state's.
+TEST(SwitchTo, WritesReplaceVersionsOfTheNewState) {
+  TestNode ahead;
+  Write(&ahead, 20);
+  ahead.Delete("b");
+  TestNode node;
+  Write(&node, 3);
+  node.store().SwitchTo(Stage(&node, ChunksOf(&ahead, 5)));
+  const Index next = node.store().applied().position.index + 1;
+  const Entry entries[] = {MakeEntry(next, CommandType::kPut, PutOf("a", "new")),
+                           MakeEntry(next + 1, CommandType::kPut, PutOf("b", "new"))};
+  std::vector<ApplyResult> results;
+  node.store().Apply(entries, &results);
+  const auto a = node.Get("a")->kvs(0);
+  EXPECT_EQ(a.create_revision(), 2);
+  EXPECT_EQ(a.version(), 21);
+  const auto b = node.Get("b")->kvs(0);
+  EXPECT_EQ(b.create_revision(), node.store().revision());
+  EXPECT_EQ(b.version(), 1);
+}
+
 TEST(SwitchTo, SessionsAndCompactionGoOnFromTheNewState) {
   TestNode ahead;
   const SessionRef session{"client", 1};
