@@ -9,7 +9,7 @@ import pytest
 from harness.cluster import BIN_DIR
 
 _SEED = int(os.environ.get("RAFTKV_SEED", 7))
-_SECONDS = int(os.environ.get("RAFTKV_TORTURE_SECONDS", 30))
+_SECONDS = int(os.environ.get("RAFTKV_TORTURE_SECONDS", 60))
 
 
 def torture(directory, *args, timeout_s=240):
