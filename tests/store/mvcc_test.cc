@@ -82,7 +82,8 @@ TEST(RevisionKey, OrderIsByRevision) {
 
 TEST(SessionKeys, RoundTrip) {
   std::string_view client;
-  ASSERT_TRUE(DecodeSessionKey(SessionKey("c\0d"s), &client).ok());
+  const std::string session_key = SessionKey("c\0d"s);
+  ASSERT_TRUE(DecodeSessionKey(session_key, &client).ok());
   EXPECT_EQ(client, "c\0d"s);
   const std::string time_key = SessionTimeKey(12'345, "c1");
   uint64_t second_ms = 0;
