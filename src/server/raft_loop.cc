@@ -43,6 +43,7 @@ RaftLoop::RaftLoop(const RaftLoopOptions& options, std::unique_ptr<raft::Core> c
       apply_loop_(apply_loop),
       hooks_(std::move(hooks)),
       mailbox_(std::numeric_limits<size_t>::max()),
+      votes_(core_->membership().IsVoter(core_->id())),
       member_changes_(core_.get(), apply_loop) {}
 
 RaftLoop::~RaftLoop() { Stop(); }

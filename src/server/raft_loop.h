@@ -259,7 +259,7 @@ class RaftLoop {
   Mailbox<Mail> mailbox_;
   std::atomic<uint64_t> term_{0};
   std::atomic<uint64_t> bytes_applied_{0};
-  std::atomic<bool> votes_{false};
+  std::atomic<bool> votes_;  // requests may come before the loop is started
   std::atomic<size_t> inflight_{0};
   std::atomic<size_t> inflight_bytes_{0};
   std::atomic<size_t> peer_batches_{0};

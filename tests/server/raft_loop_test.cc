@@ -180,5 +180,29 @@ TEST_F(RaftLoopTest, OnlyALeaderHandsLeadershipOn) {
   EXPECT_EQ(Await(promise->get_future()), store::ErrNotLeader());
 }
 
+class NoEntries final : public raft::LogReader {
+ public:
+  Status Read(Index, Index, uint64_t, std::vector<Entry>*) const override { return Status::Ok(); }
+};
+
+// The edges serve a moment before the loop does: a voter's clients were told that it was a learner,
+// which no client tries again.
+TEST(RaftLoopStartTest, AVoterIsNoLearnerBeforeTheLoopIsStarted) {
+  const NoEntries entries;
+  raft::Options options;
+  options.id = NodeId(1);
+  raft::PersistentState state;
+  state.membership.voters = {NodeId(1), NodeId(2)};
+  state.first = Index(1);
+  const auto votes = [&] {
+    const RaftLoop loop({}, std::make_unique<raft::Core>(options, state, entries, Rng(1)), nullptr,
+                        nullptr, {});
+    return loop.votes();
+  };
+  EXPECT_TRUE(votes());
+  state.membership.voters = {NodeId(2)};
+  EXPECT_FALSE(votes());
+}
+
 }  // namespace
 }  // namespace raftkv::server
