@@ -91,7 +91,8 @@ void BatchApplier::Execute(const Command& command, ApplyResult* result) {
     case CommandType::kDeleteRange: {
       Transaction transaction(&writer_, applied_.compact_revision);
       auto* response = &result->response.emplace<etcdserverpb::DeleteRangeResponse>();
-      SetStatus(transaction.DeleteRange(Parse<etcdserverpb::DeleteRangeRequest>(command), response), result);
+      const auto& request = Parse<etcdserverpb::DeleteRangeRequest>(command);
+      SetStatus(transaction.DeleteRange(request, response), result);
       break;
     }
     case CommandType::kTxn: {

@@ -177,8 +177,8 @@ class Engine {
 };
 
 // Has RocksDB stop counting, on the calling thread, the comparisons and block reads it does. Nobody
-// reads these counts, and as RocksDB is a shared library each costs calls to find the thread's copy:
-// a twelfth of a put. Costs nearly nothing; for the beginning of work.
+// reads these counts, and as RocksDB is a shared library each costs calls to find the thread's
+// copy: a twelfth of a put. Costs nearly nothing; for the beginning of work.
 void StopCountingOnThisThread();
 
 // RocksDB's status in our terms; `what` says what was being done.

@@ -228,7 +228,9 @@ Status LogStore::AddToBatch(const raft::AppendTask& task, rocksdb::WriteBatch* b
         batch->Put(engine_->raft_log(), rocksdb::SliceParts(&key, 1),
                    rocksdb::SliceParts(value.data(), static_cast<int>(value.size())));
     // Its name is built on failure only: this is done for every entry.
-    if (!added.ok()) return store::FromRocksDb(added, "adding " + Name(entry.index) + " to a batch");
+    if (!added.ok()) {
+      return store::FromRocksDb(added, "adding " + Name(entry.index) + " to a batch");
+    }
     last_ = entry.index;
   }
   if (!task.hard_state) return Status::Ok();
