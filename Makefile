@@ -8,8 +8,9 @@ run: ## Install what is missing, build, and run three nodes on this machine (Ctr
 	@scripts/build release raftkvd raftkvctl raftkv-dump
 	@exec scripts/run-cluster
 
-test: build ## Install what is missing, build, and run every test
+test: build ## Install what is missing, build, and run every test; what has time for it under sanitizers too
 	@scripts/test release
+	@scripts/sanitizers
 
 build: ## Install what is missing and build everything (build/release/bin)
 	@scripts/install-deps

@@ -42,7 +42,7 @@ function(raftkv_binary name)
 endfunction()
 
 # raftkv_test(name SOURCES a.cc ... [DEPENDS other ...] [TIMEOUT seconds]): a GoogleTest program whose
-# tests ctest runs and counts one by one.
+# tests ctest runs and counts one by one, with the program's name as their label.
 function(raftkv_test name)
   cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;DEPENDS" ${ARGN})
   if(NOT ARG_TIMEOUT)
@@ -52,6 +52,7 @@ function(raftkv_test name)
   target_link_libraries(${name} PRIVATE ${ARG_DEPENDS} raftkv_options GTest::gmock GTest::gtest_main)
   target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests)
   target_compile_definitions(${name} PRIVATE RAFTKV_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
-  gtest_discover_tests(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} DISCOVERY_TIMEOUT 60)
+  gtest_discover_tests(${name}
+    PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS ${name} DISCOVERY_TIMEOUT 60)
 endfunction()
 include(GoogleTest)
