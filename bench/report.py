@@ -55,6 +55,8 @@ def milliseconds(us):
 
 
 def table(head, rows):
+    if not rows:
+        return ""
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 
@@ -230,13 +232,23 @@ def machine_text(data):
             f"`etcd-server`). {data['length']['rounds']} rounds, {data['length']['seconds']:g} s a work.")
 
 
+def trouble(data):
+    """What went wrong in the run, as a list; empty if nothing did. Overload is meant to fail."""
+    lines = [f"- {error}" for error in data.get("errors", [])]
+    for run in data["runs"]:
+        if run["work"] != "overload-200" and run["result"].get("failures"):
+            lines.append(f"- round {run['round']}, {run['stage']}, {run['system']}, {run['title']}: "
+                         f"failed requests: {run['result']['failures_by_code']}")
+    return "Not all went well in this run:\n\n" + "\n".join(lines) + "\n" if lines else ""
+
+
 def summary(data):
     results = Results(data)
     parts = [comparison(results, "three nodes"), comparison(results, "one node"),
              comparison(results, "one node", "ceiling"), sustained_table(results),
              open_table(results), overload_table(results),
              table(["target", "", "measured", ""], [target.row() for target in targets(results)])]
-    return "\n\n".join(parts)
+    return "\n\n".join(part for part in [*parts, trouble(data)] if part)
 
 
 INTRO = """# Benchmarks
@@ -272,7 +284,7 @@ def write(data, docs):
     results = Results(data)
     quick = ("**This is a quick run: too short to be quoted.**\n\n" if data.get("quick") else "")
     text = "\n".join([
-        INTRO, quick + machine_text(data), "",
+        INTRO, quick + machine_text(data), "", *filter(None, [trouble(data)]),
         "## Targets\n", table(["target", "", "measured", ""],
                               [target.row() for target in targets(results)]), "",
         "## Three nodes\n", f"![raftkv's throughput over etcd's]({PLOTS['ratio']})\n",

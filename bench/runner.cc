@@ -16,7 +16,7 @@ constexpr uint64_t kLoadFailuresMax = 1000;
 // An open loop's thread sleeps no longer than this between two looks at its queue, shortly before a
 // request is due: gRPC itself waits in whole milliseconds, rounded up, and a request that starts a
 // millisecond late would look slow.
-constexpr auto kFineSleep = std::chrono::microseconds(50);
+constexpr auto kFineSleep = std::chrono::microseconds(100);
 constexpr auto kFineSleepFrom = std::chrono::milliseconds(2);
 
 gpr_timespec ToGrpcTime(Clock::duration wait) {
