@@ -261,7 +261,7 @@ raftkv beside etcd, by `bench/compare`: this file is made by it, from one run. W
 - Both with their defaults, and with durability on: every write is on the disks of a majority (of the one node) before
   it is acknowledged. etcd has a larger quota (8 GiB), so that it goes on writing.
 - The same load generator for all, `raftkv-bench`, on the same machine; its share of the CPU is in the tables (of all
-  processors). Keys of 8 bytes, drawn uniformly from 100,000 that are there before; values of 256 random bytes, which do not
+  processors). Keys of 8 bytes, drawn uniformly from {keys:,} that are there before; values of 256 random bytes, which do not
   compress, unless a row says otherwise. 64 clients have 8 connections, 1,000 have 100, spread over all nodes; one client
   asks the leader, in both systems.
 - The *ceiling* is `bench/ceiling.cc`: a bare gRPC server that gathers the puts that wait, appends them to a file, syncs it
@@ -284,7 +284,7 @@ def write(data, docs):
     results = Results(data)
     quick = ("**This is a quick run: too short to be quoted.**\n\n" if data.get("quick") else "")
     text = "\n".join([
-        INTRO, quick + machine_text(data), "", *filter(None, [trouble(data)]),
+        INTRO.format(keys=data["length"]["keys"]), quick + machine_text(data), "", *filter(None, [trouble(data)]),
         "## Targets\n", table(["target", "", "measured", ""],
                               [target.row() for target in targets(results)]), "",
         "## Three nodes\n", f"![raftkv's throughput over etcd's]({PLOTS['ratio']})\n",

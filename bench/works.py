@@ -7,7 +7,6 @@ import time
 
 from systems import RssPeak
 
-KEYS = 100_000  # what is there before the reads, and what is drawn from
 VALUE_BYTES = 256
 
 
@@ -73,6 +72,7 @@ STAGES = (CLUSTER, SUSTAINED, ONE)
 class Length:
     """How long each work takes."""
     rounds: int
+    keys: int  # what is there before the reads, and what is drawn from
     seconds: float
     warmup: float
     sustained_puts: int
@@ -80,10 +80,10 @@ class Length:
     overload_seconds: float
 
 
-FULL = Length(rounds=5, seconds=5, warmup=1, sustained_puts=1_000_000, deletes=60_000,
-              overload_seconds=10)
-QUICK = Length(rounds=2, seconds=1.5, warmup=0.5, sustained_puts=50_000, deletes=10_000,
-               overload_seconds=3)
+FULL = Length(rounds=5, keys=100_000, seconds=5, warmup=1, sustained_puts=1_000_000,
+              deletes=60_000, overload_seconds=10)
+QUICK = Length(rounds=2, keys=100_000, seconds=1.5, warmup=0.5, sustained_puts=50_000,
+               deletes=10_000, overload_seconds=3)
 
 # More requests in flight than either system takes.
 OVERLOAD_CLIENTS_MAX = 30_000
@@ -101,7 +101,7 @@ class Measurement:
 
     def _lines(self, endpoints, operation, *flags):
         """raftkv-bench's lines, as JSON."""
-        common = {"--keys": KEYS, "--value-bytes": VALUE_BYTES, "--seed": self._seed,
+        common = {"--keys": self._length.keys, "--value-bytes": VALUE_BYTES, "--seed": self._seed,
                   "--cpu-of": ",".join(map(str, self._system.pids))}
         own = {flag.split("=")[0] for flag in flags}
         line = [self._bench, operation, "--endpoints", ",".join(endpoints), "--format=json",
@@ -140,7 +140,7 @@ class Measurement:
 
     def _counted(self, work):
         return self._run(work, f"--clients={work.clients}", "--warmup=0",
-                         f"--operations={self._length.deletes}")
+                         f"--operations={min(self._length.deletes, self._length.keys)}")
 
     def _sustained(self, work):
         with RssPeak(self._system.pids) as rss:
@@ -164,7 +164,7 @@ class Measurement:
         with RssPeak(self._system.pids) as rss:
             result = self._run(work, f"--rate={2 * peak:.0f}",
                                f"--clients-max={OVERLOAD_CLIENTS_MAX}", "--timeout=10",
-                               # What waits at the end of a warm-up would be work that nobody counts.
+                               # What waits at a warm-up's end would be work that nobody counts.
                                "--warmup=0", f"--seconds={self._length.overload_seconds}")
         end = time.monotonic()
         recovery = self._recovery_seconds(before, end)
