@@ -213,11 +213,12 @@ def overload_table(results):
                       for code, count in codes.items()) or "none",
             number(results.median(stage, work, system, "unstarted")),
             str(sum(run["elections"] for run in runs)),
-            number(max(run["rss_peak_mib"] for run in runs), 0, " MiB"), recovery])
+            number(max(run["rss_peak_mib"] for run in runs), 0, " MiB"), recovery,
+            number(results.median(stage, work, system, "generator_cpu_percent"), 0, "%")])
     return table(["", "asked for, a second", "accepted, a second", "over the capacity", "p99 (ms)",
                   "failures a round, by code", "not sent", "elections, all rounds",
-                  "RSS of the largest node", "until it served 64 clients as before: median, worst"],
-                 rows)
+                  "RSS of the largest node", "until it served 64 clients as before: median, worst",
+                  "generator's CPU"], rows)
 
 
 def machine_text(data):
