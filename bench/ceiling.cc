@@ -123,6 +123,7 @@ class Server {
       std::exit(1);
     }
     PutCall::Start(
+        loop_.open(),
         [this, queue](grpc::ServerContext* context, pb::PutRequest* request,
                       grpc::ServerAsyncResponseWriter<pb::PutResponse>* writer, void* tag) {
           service_.RequestPut(context, request, writer, queue, queue, tag);

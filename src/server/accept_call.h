@@ -7,9 +7,10 @@
 #include "server/unary_call.h"
 
 // Posts one accept for a method: Request<Method> is the generated one, `serve` gets the call and
-// must see to it that it is finished. Needs `this` and a `queue`.
+// must see to it that it is finished. Needs `this`, its `open_` and a `queue`.
 #define RAFTKV_ACCEPT(service, Method, RequestType, ResponseType, serve)                \
   UnaryCall<RequestType, ResponseType>::Start(                                          \
+      open_,                                                                            \
       [this, queue](grpc::ServerContext* context, RequestType* request,                 \
                     grpc::ServerAsyncResponseWriter<ResponseType>* writer, void* tag) { \
         (service).Request##Method(context, request, writer, queue, queue, tag);         \

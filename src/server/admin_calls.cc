@@ -10,13 +10,27 @@
 namespace raftkv::server {
 namespace {
 
-// Calls that are served at once; more wait for one to end. Backups and defragmentations take long.
+// Calls that are served at once; more wait for one to end, and what waits is bounded too. Backups
+// and defragmentations take as long as a client or a disk likes, so that most of the threads are
+// kept for others.
 constexpr size_t kThreads = 8;
+constexpr size_t kWaitingMax = 64;
+constexpr int kBackupsMax = 2;
+constexpr int kDefragmentationsMax = 2;
+
+grpc::Status TooMany(const std::string& what) {
+  return {grpc::StatusCode::RESOURCE_EXHAUSTED,
+          "raftkv: too many " + what + " at once; try again when one has ended"};
+}
 
 // A handler that runs `method` of `admin` on one of `threads`.
 template <typename Request, typename Response, typename Admin, typename Method>
 auto BlockingHandler(ReaderPool* threads, Admin* admin, Method method) {
   return [threads, admin, method](UnaryCall<Request, Response>* call) {
+    if (threads->queue_depth() >= kWaitingMax) {
+      call->FinishAs(TooMany("administrative calls"), {});
+      return;
+    }
     threads->Post([admin, method, call] {
       Response response;
       const grpc::Status status = (admin->*method)(&call->context(), &call->request(), &response);
@@ -31,7 +45,7 @@ auto BlockingHandler(ReaderPool* threads, Admin* admin, Method method) {
 class AdminCalls::BackupCall final : public StreamOperations {
  public:
   BackupCall(AdminCalls* calls, grpc::ServerCompletionQueue* queue)
-      : calls_(calls), queue_(queue) {}
+      : StreamOperations(calls->open_), calls_(calls), queue_(queue) {}
 
   void Accept() {
     calls_->maintenance_.RequestSnapshot(&context_, &request_, &writer_, queue_, queue_,
@@ -55,6 +69,11 @@ class AdminCalls::BackupCall final : public StreamOperations {
       return;
     }
     calls_->AcceptBackup(queue_);
+    if (calls_->backups_.fetch_add(1) >= kBackupsMax) {
+      calls_->backups_.fetch_sub(1);
+      writer_.Finish(TooMany("backups"), BeginLast(&finish_));
+      return;
+    }
     calls_->threads_.Post([this] { Send(); });
   }
 
@@ -62,6 +81,7 @@ class AdminCalls::BackupCall final : public StreamOperations {
   void Send() {
     const grpc::Status status = calls_->maintenance_admin_.Snapshot(
         [this](const etcdserverpb::SnapshotResponse& piece) { return Write(piece); });
+    calls_->backups_.fetch_sub(1);
     writer_.Finish(status, BeginLast(&finish_));
   }
 
@@ -85,8 +105,9 @@ class AdminCalls::BackupCall final : public StreamOperations {
   bool client_there_ = true;
 };
 
-AdminCalls::AdminCalls(Backend* backend, const AdminHooks& hooks)
+AdminCalls::AdminCalls(Backend* backend, const AdminHooks& hooks, OpenCalls* open)
     : backend_(backend),
+      open_(open),
       cluster_admin_(backend),
       maintenance_admin_(backend, hooks),
       threads_(kThreads) {}
@@ -124,13 +145,8 @@ void AdminCalls::AcceptCluster(grpc::ServerCompletionQueue* queue) {
 
 void AdminCalls::AcceptMaintenance(grpc::ServerCompletionQueue* queue) {
   using namespace etcdserverpb;  // NOLINT
-  // It looks at the files on disk.
   RAFTKV_ACCEPT(maintenance_, Status, StatusRequest, StatusResponse,
-                ([this](UnaryCall<StatusRequest, StatusResponse>* call) {
-                  threads_.Post([backend = backend_, call] {
-                    call->Finish(raftkv::Status::Ok(), backend->NodeStatus());
-                  });
-                }));
+                (PlainHandler<StatusRequest, StatusResponse>(backend_, &Backend::AskStatus)));
   RAFTKV_ACCEPT(
       maintenance_, MoveLeader, MoveLeaderRequest, MoveLeaderResponse,
       ([backend = backend_](UnaryCall<MoveLeaderRequest, MoveLeaderResponse>* call) {
@@ -141,8 +157,20 @@ void AdminCalls::AcceptMaintenance(grpc::ServerCompletionQueue* queue) {
   RAFTKV_ACCEPT(maintenance_, Alarm, AlarmRequest, AlarmResponse,
                 (PlainHandler<AlarmRequest, AlarmResponse>(backend_, &Backend::Alarm)));
   RAFTKV_ACCEPT(maintenance_, Defragment, DefragmentRequest, DefragmentResponse,
-                (BlockingHandler<DefragmentRequest, DefragmentResponse>(
-                    &threads_, &maintenance_admin_, &MaintenanceAdmin::Defragment)));
+                ([this](UnaryCall<DefragmentRequest, DefragmentResponse>* call) {
+                  if (defragmentations_.fetch_add(1) >= kDefragmentationsMax) {
+                    defragmentations_.fetch_sub(1);
+                    call->FinishAs(TooMany("defragmentations"), {});
+                    return;
+                  }
+                  threads_.Post([this, call] {
+                    DefragmentResponse response;
+                    const grpc::Status status = maintenance_admin_.Defragment(
+                        &call->context(), &call->request(), &response);
+                    defragmentations_.fetch_sub(1);
+                    call->FinishAs(status, response);
+                  });
+                }));
   RAFTKV_ACCEPT(maintenance_, Hash, HashRequest, HashResponse,
                 (BlockingHandler<HashRequest, HashResponse>(&threads_, &maintenance_admin_,
                                                             &MaintenanceAdmin::Hash)));

@@ -4,6 +4,8 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <atomic>
+
 #include "rpc.grpc.pb.h"
 #include "server/admin_service.h"
 #include "server/backend.h"
@@ -13,8 +15,8 @@ namespace raftkv::server {
 
 class AdminCalls {
  public:
-  // `backend` must outlive it.
-  AdminCalls(Backend* backend, const AdminHooks& hooks);
+  // `backend` and `open` must outlive it.
+  AdminCalls(Backend* backend, const AdminHooks& hooks, OpenCalls* open);
 
   void Register(grpc::ServerBuilder* builder);
   // Begins to take calls, once the server was started; `queue` is the server's.
@@ -31,6 +33,9 @@ class AdminCalls {
   void AcceptOthers(grpc::ServerCompletionQueue* queue);
 
   Backend* const backend_;
+  OpenCalls* const open_;
+  std::atomic<int> backups_{0};           // under way
+  std::atomic<int> defragmentations_{0};  // calls that wait for one
   ClusterAdmin cluster_admin_;
   MaintenanceAdmin maintenance_admin_;
   etcdserverpb::Cluster::AsyncService cluster_;

@@ -265,7 +265,10 @@ Status App::StartPeerServer() {
   handlers.on_batch = [this](NodeId from, peer::v1::FrameBatch&& batch) {
     raft_loop_->OnPeerBatch(from, std::move(batch));
   };
-  handlers.members = [this] { return KnownCluster(); };
+  // It reads what members have published about themselves.
+  handlers.members = [this](const PeerHandlers::MembersDone& done) {
+    readers_->Post([this, done] { done(KnownCluster()); });
+  };
   handlers.hash_kv = [this](uint64_t revision, const PeerHandlers::HashKvDone& done) {
     backend_->HashKv(static_cast<int64_t>(revision),
                      [this, done](Status status, store::KvStore::Hash&& hash) {

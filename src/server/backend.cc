@@ -236,6 +236,11 @@ etcdserverpb::StatusResponse Backend::NodeStatus() const {
   return response;
 }
 
+void Backend::AskStatus(const etcdserverpb::StatusRequest& /*request*/,
+                        Done<etcdserverpb::StatusResponse> done) {
+  readers_->Post([this, done = std::move(done)] { done(Status::Ok(), NodeStatus()); });
+}
+
 Membership Backend::AppliedConfiguration() const {
   if (std::optional<Membership> applied = store_->Configuration()) return *std::move(applied);
   return Base();
@@ -367,17 +372,21 @@ void Backend::HashKv(int64_t revision, Done<store::KvStore::Hash> done) {
 
 void Backend::MemberList(const etcdserverpb::MemberListRequest& request,
                          Done<etcdserverpb::MemberListResponse> done) {
+  // What members have published is in the store.
+  const auto answer = [this, done] {
+    readers_->Post([this, done] { done(Status::Ok(), Members()); });
+  };
   if (!request.linearizable()) {
-    done(Status::Ok(), Members());
+    answer();
     return;
   }
   if (Status status = CheckVoting(); !status.ok()) {
     done(std::move(status), {});
     return;
   }
-  raft_loop_->ReadBarrier([this, done = std::move(done)](Status status) {
+  raft_loop_->ReadBarrier([answer, done = std::move(done)](Status status) {
     if (status.ok()) {
-      done(Status::Ok(), Members());
+      answer();
     } else {
       done(std::move(status), {});
     }

@@ -48,6 +48,9 @@ class Backend {
                Done<etcdserverpb::CompactionResponse> done);
 
   etcdserverpb::StatusResponse NodeStatus() const;
+  // As NodeStatus, on a reader's thread: it looks at the files on disk.
+  void AskStatus(const etcdserverpb::StatusRequest& request,
+                 Done<etcdserverpb::StatusResponse> done);
   // Linearizable (after a read barrier) unless the request says otherwise.
   void MemberList(const etcdserverpb::MemberListRequest& request,
                   Done<etcdserverpb::MemberListResponse> done);

@@ -1,5 +1,7 @@
 #include "server/client_api.h"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <charconv>
 
@@ -35,19 +37,22 @@ Status ReadSession(const grpc::ServerContext& context, store::SessionRef* sessio
 
 }  // namespace
 
-ClientApi::ClientApi(Backend* backend, const AdminHooks& hooks)
+ClientApi::ClientApi(Backend* backend, const AdminHooks& hooks, OpenCalls* open)
     : backend_(backend),
-      admin_(backend, hooks),
-      reflection_({etcdserverpb::KV::service_full_name(),
-                   etcdserverpb::Cluster::service_full_name(),
-                   etcdserverpb::Maintenance::service_full_name(),
-                   grpc::health::v1::Health::service_full_name(),
-                   grpc::reflection::v1alpha::ServerReflection::service_full_name()}) {}
+      open_(open),
+      admin_(backend, hooks, open),
+      health_(open),
+      reflection_(
+          {etcdserverpb::KV::service_full_name(), etcdserverpb::Cluster::service_full_name(),
+           etcdserverpb::Maintenance::service_full_name(),
+           grpc::health::v1::Health::service_full_name(),
+           grpc::reflection::v1alpha::ServerReflection::service_full_name()},
+          open) {}
 
 StatusOr<std::unique_ptr<ClientApi>> ClientApi::Start(const ServerOptions& options,
                                                       Backend* backend, const AdminHooks& hooks,
                                                       EventLoop* loop) {
-  std::unique_ptr<ClientApi> api(new ClientApi(backend, hooks));
+  std::unique_ptr<ClientApi> api(new ClientApi(backend, hooks, loop->open()));
   grpc::ServerBuilder builder;
   SetServerArguments(&builder);
   builder.SetMaxReceiveMessageSize(static_cast<int>(options.max_request_bytes) +
@@ -92,11 +97,15 @@ StatusOr<std::unique_ptr<ClientApi>> ClientApi::Start(const ServerOptions& optio
 ClientApi::~ClientApi() { Join(); }
 
 void ClientApi::Shutdown(std::chrono::system_clock::time_point deadline) {
+  health_.End();
   server_->Shutdown(deadline);
 }
 
 void ClientApi::Join() {
   admin_.Stop();
+  if (!threads_.empty() && !open_->WaitForNone()) {
+    spdlog::error("stopping although calls are open that nobody has answered");
+  }
   for (auto& queue : queues_) queue->Shutdown();
   for (std::thread& thread : threads_) thread.join();
   // A queue must be empty before it goes; without a thread (a start that failed) empty it here.

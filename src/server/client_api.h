@@ -38,7 +38,7 @@ class ClientApi {
   void Join();
 
  private:
-  ClientApi(Backend* backend, const AdminHooks& hooks);
+  ClientApi(Backend* backend, const AdminHooks& hooks, OpenCalls* open);
 
   void AcceptOn(grpc::ServerCompletionQueue* queue);
   void AcceptWrites(grpc::ServerCompletionQueue* queue);
@@ -46,6 +46,7 @@ class ClientApi {
   void AcceptCompact(grpc::ServerCompletionQueue* queue);
 
   Backend* const backend_;
+  OpenCalls* const open_;
   etcdserverpb::KV::AsyncService kv_;
   AdminCalls admin_;
   HealthService health_;

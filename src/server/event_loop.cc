@@ -1,6 +1,7 @@
 #include "server/event_loop.h"
 
 #include <pthread.h>
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <utility>
@@ -24,6 +25,11 @@ gpr_timespec ToGrpcTime(EventLoop::Clock::time_point deadline) {
 }
 
 }  // namespace
+
+bool OpenCalls::WaitForNone() {
+  std::unique_lock lock(mutex_);
+  return none_.wait_for(lock, std::chrono::minutes(1), [this] { return open_.load() == 0; });
+}
 
 EventLoop::EventLoop() = default;
 
@@ -105,6 +111,9 @@ void EventLoop::Empty(grpc::CompletionQueue* queue) {
 void EventLoop::Stop() {
   if (stopped_) return;
   stopped_ = true;
+  if (thread_.joinable() && !open_.WaitForNone()) {
+    spdlog::error("stopping although calls are open that nobody has answered");
+  }
   if (queue_ != nullptr) queue_->Shutdown();
   for (const auto& other : other_queues_) other->Shutdown();
   if (thread_.joinable()) {

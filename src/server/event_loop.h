@@ -13,6 +13,8 @@
 
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -46,6 +48,26 @@ class Tag {
   }
 };
 
+// How many calls and streams there are, those that are waited for included. gRPC aborts the process
+// when an operation is started on a queue that was shut down, and what is open may start one until
+// its last event: a server's or a stream's shutdown does not wait for that.
+class OpenCalls {
+ public:
+  void Add() { open_.fetch_add(1); }
+  void Remove() {
+    if (open_.fetch_sub(1) != 1) return;
+    std::lock_guard lock(mutex_);
+    none_.notify_all();
+  }
+  // For a minute at most; false if there still are some.
+  bool WaitForNone();
+
+ private:
+  std::atomic<int64_t> open_{0};
+  std::mutex mutex_;
+  std::condition_variable none_;
+};
+
 class EventLoop {
  public:
   using Clock = std::chrono::steady_clock;
@@ -66,6 +88,8 @@ class EventLoop {
   };
   // Where the new calls of the server arrive. Before Start, and the builder's BuildAndStart.
   grpc::ServerCompletionQueue* AddServer(grpc::ServerBuilder* builder, NewCalls new_calls);
+  // Everything that starts operations on a server's queue is counted here.
+  OpenCalls* open() { return &open_; }
   // Where to start all other operations. After AddServer(kAtOnce).
   grpc::CompletionQueue* queue() { return queue_.get(); }
 
@@ -77,8 +101,8 @@ class EventLoop {
   // A turn follows soon. Any thread; cheap on the loop's own, where one follows anyway.
   void Wake();
 
-  // Ends the thread when all that was started on the queues has ended: the servers were shut down,
-  // and the streams to others cancelled. Idempotent.
+  // Ends the thread when all calls and streams have ended: the servers were shut down, the streams
+  // to others cancelled, and whoever owes an answer has given it. Idempotent.
   void Stop();
 
  private:
@@ -102,6 +126,7 @@ class EventLoop {
 
   std::unique_ptr<grpc::ServerCompletionQueue> queue_;
   std::vector<std::unique_ptr<grpc::ServerCompletionQueue>> other_queues_;
+  OpenCalls open_;
   bool stopped_ = false;
   std::atomic<bool> woken_{false};
   Woken woken_tag_{&woken_};

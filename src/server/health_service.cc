@@ -20,12 +20,19 @@ class HealthService::Watcher final : public StreamOperations,
                                      public std::enable_shared_from_this<Watcher> {
  public:
   Watcher(HealthService* health, grpc::ServerCompletionQueue* queue)
-      : health_(health), queue_(queue) {}
+      : StreamOperations(health->open_), health_(health), queue_(queue) {}
 
   void Accept() {
     self_ = shared_from_this();
     context_.AsyncNotifyWhenDone(static_cast<Tag*>(&gone_));
     health_->service_.RequestWatch(&context_, &request_, &writer_, queue_, queue_, Begin(&accept_));
+  }
+
+  // The client has gone, or this node stops.
+  void End() {
+    std::lock_guard lock(mutex_);
+    if (std::exchange(finished_, true)) return;
+    writer_.Finish(grpc::Status::CANCELLED, BeginLast(&finish_));
   }
 
   // Says what the status is now, unless it has been said.
@@ -60,23 +67,24 @@ class HealthService::Watcher final : public StreamOperations,
     }
     health_->AcceptWatch(queue_);
     Begin(&gone_);
+    bool ended = false;
     {
       std::lock_guard lock(health_->mutex_);
       health_->watchers_.insert(self_);
+      ended = health_->ended_;
     }
-    Tell();
+    if (ended) {
+      End();
+    } else {
+      Tell();
+    }
   }
 
-  // The client has gone, or the server shuts down: the only end of a watch.
-  void OnGone(bool) {
-    std::lock_guard lock(mutex_);
-    gone_seen_ = true;
-    writer_.Finish(grpc::Status::CANCELLED, BeginLast(&finish_));
-  }
+  void OnGone(bool) { End(); }
 
   // Needs mutex_.
   void WriteIfDue() {
-    if (writing_ || gone_seen_ || (said_ && wanted_ == told_.status())) return;
+    if (writing_ || finished_ || (said_ && wanted_ == told_.status())) return;
     writing_ = said_ = true;
     told_.set_status(wanted_);
     writer_.Write(told_, Begin(&write_));
@@ -94,7 +102,7 @@ class HealthService::Watcher final : public StreamOperations,
   std::mutex mutex_;
   bool writing_ = false;
   bool said_ = false;
-  bool gone_seen_ = false;
+  bool finished_ = false;
   Response::ServingStatus wanted_ = Response::UNKNOWN;
   Response told_;
 };
@@ -107,6 +115,7 @@ void HealthService::Accept(grpc::ServerCompletionQueue* queue) {
 void HealthService::AcceptCheck(grpc::ServerCompletionQueue* queue) {
   using Call = UnaryCall<Request, Response>;
   Call::Start(
+      open_,
       [this, queue](auto* context, auto* request, auto* writer, void* tag) {
         service_.RequestCheck(context, request, writer, queue, queue, tag);
       },
@@ -139,6 +148,16 @@ void HealthService::SetServing(bool serving) {
     watchers = watchers_;
   }
   for (const auto& watcher : watchers) watcher->Tell();
+}
+
+void HealthService::End() {
+  std::set<std::shared_ptr<Watcher>> watchers;
+  {
+    std::lock_guard lock(mutex_);
+    ended_ = true;
+    watchers = watchers_;
+  }
+  for (const auto& watcher : watchers) watcher->End();
 }
 
 }  // namespace raftkv::server

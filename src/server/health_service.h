@@ -9,12 +9,14 @@
 #include <set>
 
 #include "health.grpc.pb.h"
+#include "server/event_loop.h"
 
 namespace raftkv::server {
 
 class HealthService {
  public:
-  HealthService() = default;
+  // `open` must outlive it.
+  explicit HealthService(OpenCalls* open) : open_(open) {}
   HealthService(const HealthService&) = delete;
   HealthService& operator=(const HealthService&) = delete;
 
@@ -25,6 +27,10 @@ class HealthService {
   // What is answered, and told those who watch. Any thread. Until the first time: not serving.
   void SetServing(bool serving);
 
+  // Ends all watches, which have no end of their own; before the server is shut down, which would
+  // wait for them.
+  void End();
+
  private:
   class Watcher;
 
@@ -34,8 +40,10 @@ class HealthService {
   grpc::health::v1::HealthCheckResponse::ServingStatus StatusOf(const std::string& service) const;
 
   grpc::health::v1::Health::AsyncService service_;
+  OpenCalls* const open_;
   mutable std::mutex mutex_;
   bool serving_ = false;
+  bool ended_ = false;
   std::set<std::shared_ptr<Watcher>> watchers_;
 };
 

@@ -27,7 +27,7 @@ PeerLink::PeerLink(PeerLinkOptions options) : options_(std::move(options)) {
 // pointers, so that neither the stream nor the link is destroyed by them.
 class PeerLink::Stream final : public ClientStream<peer::v1::FrameBatch, peer::v1::Accepted> {
  public:
-  explicit Stream(PeerLink* link) : link_(link) {
+  explicit Stream(PeerLink* link) : ClientStream(link->options_.loop->open()), link_(link) {
     const PeerLinkOptions& options = link_->options_;
     AddPeerMetadata(&context(), options.cluster, options.self, options.id, options.advertise_url);
   }

@@ -65,7 +65,7 @@ peer::v1::MembersResponse Describe(const JoinedCluster& cluster) {
 class PeerService::Reader final : public ServerStream<peer::v1::FrameBatch, peer::v1::Accepted>,
                                   public std::enable_shared_from_this<Reader> {
  public:
-  explicit Reader(PeerService* service) : service_(service) {}
+  Reader(PeerService* service, OpenCalls* open) : ServerStream(open), service_(service) {}
 
   NodeId from() const { return from_; }
   void set_from(NodeId from) { from_ = from; }
@@ -87,9 +87,10 @@ class PeerService::Reader final : public ServerStream<peer::v1::FrameBatch, peer
       End(status);
       return;
     }
-    StartWrite(&accepted_);
     std::lock_guard lock(mutex_);
-    if (!finished_) StartRead(&batch_);
+    if (finished_) return;  // by SetMembers, since it was taken
+    StartWrite(&accepted_);
+    StartRead(&batch_);
   }
 
   void OnReadDone(bool ok) override {
@@ -208,7 +209,7 @@ grpc::Status PeerService::CheckMetadata(const grpc::ServerContextBase& context,
 // --- Calls --------------------------------------------------------------------------------------
 
 void PeerService::AcceptStream() {
-  auto reader = std::make_shared<Reader>(this);
+  auto reader = std::make_shared<Reader>(this, loop_->open());
   reader->Keep();
   reader->Accept([this](auto* context, auto* stream, void* tag) {
     service_.RequestStream(context, stream, loop_->queue(), calls_, tag);
@@ -234,7 +235,7 @@ void PeerService::AcceptSnapshot() {
     AcceptSnapshot();
     return CheckMetadata(context, from);
   };
-  SnapshotReceiver::Expect(handlers_.snapshots, std::move(admit),
+  SnapshotReceiver::Expect(handlers_.snapshots, loop_->open(), std::move(admit),
                            [this](auto* context, auto* stream, void* tag) {
                              service_.RequestSnapshot(context, stream, loop_->queue(), calls_, tag);
                            });
@@ -243,23 +244,29 @@ void PeerService::AcceptSnapshot() {
 void PeerService::AcceptMembers() {
   using Call = UnaryCall<peer::v1::MembersRequest, peer::v1::MembersResponse>;
   Call::Start(
+      loop_->open(),
       [this](auto* context, auto* request, auto* writer, void* tag) {
         service_.RequestMembers(context, request, writer, loop_->queue(), calls_, tag);
       },
       [this](Call* call) {
-        peer::v1::MembersResponse response;
         grpc::Status status = CheckVersion(call->context());
         if (status.ok() && !handlers_.members) {
           status = {grpc::StatusCode::UNIMPLEMENTED, "this node does not list members"};
         }
-        if (status.ok()) response = Describe(handlers_.members());
-        call->FinishAs(status, response);
+        if (!status.ok()) {
+          call->FinishAs(status, {});
+          return;
+        }
+        handlers_.members([call](const JoinedCluster& cluster) {
+          call->FinishAs(grpc::Status::OK, Describe(cluster));
+        });
       });
 }
 
 void PeerService::AcceptHashKv() {
   using Call = UnaryCall<peer::v1::HashKvRequest, peer::v1::HashKvResponse>;
   Call::Start(
+      loop_->open(),
       [this](auto* context, auto* request, auto* writer, void* tag) {
         service_.RequestHashKv(context, request, writer, loop_->queue(), calls_, tag);
       },

@@ -29,8 +29,9 @@ struct PeerHandlers {
   PeerSink on_batch;
   // The sender of a new stream is reached at `url`: Transport::AddContact.
   std::function<void(NodeId from, const std::string& url)> on_contact;
-  // The cluster as this node knows it; `self` is this node.
-  std::function<JoinedCluster()> members;
+  // Calls `done` once, on any thread, with the cluster as this node knows it; `self` is this node.
+  using MembersDone = std::function<void(const JoinedCluster&)>;
+  std::function<void(MembersDone done)> members;
   // Calls `done` once, on any thread.
   using HashKvDone = std::function<void(StatusOr<HashKvAnswer>)>;
   std::function<void(uint64_t revision, HashKvDone done)> hash_kv;

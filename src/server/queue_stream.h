@@ -21,7 +21,7 @@ class StreamOperations {
   virtual ~StreamOperations() = default;
 
  protected:
-  StreamOperations() = default;
+  explicit StreamOperations(OpenCalls* open) : open_(open) { open_->Add(); }
   StreamOperations(const StreamOperations&) = delete;
   StreamOperations& operator=(const StreamOperations&) = delete;
 
@@ -68,9 +68,13 @@ class StreamOperations {
  private:
   void Ended() {
     // In this order: the last operation counts before it is known to be the last.
-    if (under_way_.fetch_sub(1) == 1 && last_begun_.load()) OnDone();
+    if (under_way_.fetch_sub(1) != 1 || !last_begun_.load()) return;
+    OpenCalls* const open = open_;
+    OnDone();
+    open->Remove();
   }
 
+  OpenCalls* const open_;
   std::atomic<int> under_way_{0};
   std::atomic<bool> last_begun_{false};
 };
@@ -79,6 +83,8 @@ class StreamOperations {
 template <typename Request, typename Response>
 class ServerStream : public StreamOperations {
  public:
+  explicit ServerStream(OpenCalls* open) : StreamOperations(open) {}
+
   // Waits for a call: `request` is the generated Request<Method>, bound to its queues. OnCalled, or
   // OnDone alone when the server was shut down before.
   template <typename RequestMethod>
@@ -118,6 +124,8 @@ template <typename Request, typename Response>
 class ClientStream : public StreamOperations {
  public:
   using Call = std::unique_ptr<grpc::ClientAsyncReaderWriter<Request, Response>>;
+
+  explicit ClientStream(OpenCalls* open) : StreamOperations(open) {}
 
   grpc::ClientContext& context() { return context_; }
 

@@ -65,13 +65,15 @@ void RaftLoop::Stop() {
   mailbox_.Close();
   if (thread_.joinable()) {
     thread_.join();
-  } else if (EventLoop* const event_loop = event_loop_.exchange(nullptr)) {
-    event_loop->SetTurn(nullptr);
-    // What came in before it was closed.
-    mailbox_.Take(&mail_);
-    Work();
-    FailEverything();
+    return;
   }
+  EventLoop* const event_loop = event_loop_.exchange(nullptr);
+  if (event_loop != nullptr) event_loop->SetTurn(nullptr);
+  // What came in before it was closed, even if the loop was never started, wants an answer.
+  mailbox_.Take(&mail_);
+  for (Mail& item : mail_) Handle(std::move(item));
+  mail_.clear();
+  FailEverything();
 }
 
 // --- Any thread -------------------------------------------------------------------------------

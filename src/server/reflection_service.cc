@@ -46,7 +46,7 @@ class ReflectionService::Stream final
     : public ServerStream<ServerReflectionRequest, ServerReflectionResponse> {
  public:
   Stream(ReflectionService* service, grpc::ServerCompletionQueue* queue)
-      : service_(service), queue_(queue) {}
+      : ServerStream(service->open_), service_(service), queue_(queue) {}
 
  protected:
   void OnCalled() override {

@@ -6,17 +6,20 @@
 #include <grpcpp/grpcpp.h>
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "reflection.grpc.pb.h"
+#include "server/event_loop.h"
 
 namespace raftkv::server {
 
 // Thread-safe.
 class ReflectionService {
  public:
-  // `services`: the full names of those to list.
-  explicit ReflectionService(std::vector<std::string> services) : services_(std::move(services)) {}
+  // `services`: the full names of those to list. `open` must outlive it.
+  ReflectionService(std::vector<std::string> services, OpenCalls* open)
+      : services_(std::move(services)), open_(open) {}
 
   grpc::Service* service() { return &service_; }
   // Begins to take calls, once the server was started; `queue` is the server's.
@@ -30,6 +33,7 @@ class ReflectionService {
   class Stream;
 
   const std::vector<std::string> services_;
+  OpenCalls* const open_;
   grpc::reflection::v1alpha::ServerReflection::AsyncService service_;
 };
 

@@ -36,8 +36,8 @@ LogPosition Last(const peer::v1::SnapshotStart& start) {
 class SnapshotReceiver::Session final : public Stream,
                                         public std::enable_shared_from_this<Session> {
  public:
-  Session(SnapshotReceiver* receiver, Admit admit)
-      : receiver_(receiver), admit_(std::move(admit)) {}
+  Session(SnapshotReceiver* receiver, OpenCalls* open, Admit admit)
+      : Stream(open), receiver_(receiver), admit_(std::move(admit)) {}
 
   NodeId from() const { return from_; }
 
@@ -154,8 +154,9 @@ void SnapshotReceiver::Stop() {
   if (thread_.joinable()) thread_.join();
 }
 
-void SnapshotReceiver::Expect(SnapshotReceiver* receiver, Admit admit, const Request& request) {
-  auto session = std::make_shared<Session>(receiver, std::move(admit));
+void SnapshotReceiver::Expect(SnapshotReceiver* receiver, OpenCalls* open, Admit admit,
+                              const Request& request) {
+  auto session = std::make_shared<Session>(receiver, open, std::move(admit));
   session->Keep();
   session->Accept(request);
 }

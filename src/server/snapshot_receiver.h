@@ -48,7 +48,8 @@ class SnapshotReceiver {
   ~SnapshotReceiver();
 
   // Serves the next stream; for PeerService. With no receiver (null) it is UNIMPLEMENTED.
-  static void Expect(SnapshotReceiver* receiver, Admit admit, const Request& request);
+  static void Expect(SnapshotReceiver* receiver, OpenCalls* open, Admit admit,
+                     const Request& request);
 
   // Members that were removed: what they send is not taken any more, and their streams end.
   void SetRemoved(std::set<NodeId> removed);

@@ -26,8 +26,8 @@ class UnaryCall final : public Tag {
   // Serves one; must see to it that Finish is called exactly once, by any thread.
   using Handler = std::function<void(UnaryCall*)>;
 
-  static void Start(const Accept& accept, const Handler& handler) {
-    auto* call = new UnaryCall(accept, handler);
+  static void Start(OpenCalls* open, const Accept& accept, const Handler& handler) {
+    auto* call = new UnaryCall(open, accept, handler);
     call->Given();
     accept(&call->context_, &call->request_, &call->writer_, call);
   }
@@ -38,7 +38,7 @@ class UnaryCall final : public Tag {
       return;
     }
     serving_ = true;
-    Start(accept_, handler_);
+    Start(open_, accept_, handler_);
     handler_(this);
   }
 
@@ -73,9 +73,13 @@ class UnaryCall final : public Tag {
   }
 
  private:
-  UnaryCall(const Accept& accept, const Handler& handler)
-      : accept_(accept), handler_(handler), writer_(&context_) {}
+  UnaryCall(OpenCalls* open, const Accept& accept, const Handler& handler)
+      : open_(open), accept_(accept), handler_(handler), writer_(&context_) {
+    open_->Add();
+  }
+  ~UnaryCall() override { open_->Remove(); }
 
+  OpenCalls* const open_;
   const Accept accept_;
   const Handler handler_;
   grpc::ServerContext context_;

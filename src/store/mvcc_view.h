@@ -76,7 +76,7 @@ class MvccView {
   Status ScanMerged(const KeyRange& range, int64_t at, const Visitor& visit);
 
   rocksdb::DB* db_;
-  FamilyHandle kv_;         // before the iterators, which must go first
+  FamilyHandle kv_;               // before the iterators, which must go first
   const Overlay* overlay_;        // null: none
   const NewestVersions* newest_;  // null: none
   bool bulk_ = false;

@@ -90,9 +90,9 @@ Status Transaction::ExecutePut(const etcdserverpb::PutRequest& request,
                                etcdserverpb::PutResponse* response) {
   std::optional<KeyVersion> previous;
   const bool needs_value = request.prev_kv() || request.ignore_value();
-  RAFTKV_RETURN_IF_ERROR(
-      needs_value ? view_->Get(request.key(), bounds().revision, &previous)
-                  : view_->GetWithoutValue(request.key(), bounds().revision, &previous));
+  RAFTKV_RETURN_IF_ERROR(needs_value
+                             ? view_->Get(request.key(), bounds().revision, &previous)
+                             : view_->GetWithoutValue(request.key(), bounds().revision, &previous));
   if (request.prev_kv() && previous) ToKeyValue(*previous, response->mutable_prev_kv());
 
   std::string_view value = request.value();

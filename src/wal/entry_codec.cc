@@ -40,8 +40,8 @@ EntryFrame FrameEntry(const Entry& entry) {
   frame.header[0] = static_cast<char>(kEntryVersion);
   frame.header[1] = static_cast<char>(entry.kind);
   StoreLittleEndian(&frame.header[2], entry.term.value());
-  const uint32_t seal = SealOf({frame.key.data(), frame.key.size()},
-                               {frame.header.data(), frame.header.size()});
+  const uint32_t seal =
+      SealOf({frame.key.data(), frame.key.size()}, {frame.header.data(), frame.header.size()});
   StoreLittleEndian(frame.seal.data(), ExtendCrc32c(seal, entry.bytes()));
   return frame;
 }

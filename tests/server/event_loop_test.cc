@@ -7,6 +7,7 @@
 
 #include "server/peer_node.h"
 #include "server/reflection_service.h"
+#include "server/transport.h"
 
 namespace raftkv::server {
 namespace {
@@ -107,9 +108,37 @@ TEST(EventLoopTest, OneThatWasNeverStartedStops) {
   loop.Stop();
 }
 
+// A server's shutdown does not wait for the last event of its streams, and gRPC aborts the process
+// when a stream then starts another operation on a queue that was shut down.
+TEST(EventLoopTest, StopsAmongOpenStreams) {
+  for (int round = 0; round < 30; ++round) {
+    PeerHandlers handlers;
+    handlers.on_batch = [](NodeId, peer::v1::FrameBatch&&) {
+      const auto until = Clock::now() + std::chrono::microseconds(200);  // much to do
+      while (Clock::now() < until) {
+      }
+    };
+    auto peer = std::make_unique<ListeningPeer>(ClusterId(1), NodeId(2), handlers);
+    ASSERT_TRUE(peer->up());
+    RunningLoop loop;
+    std::vector<std::unique_ptr<Transport>> senders;
+    for (uint64_t id = 10; id < 30; ++id) {
+      const std::vector<MemberOptions> members = {{"b", NodeId(2), peer->url()}};
+      senders.push_back(std::make_unique<Transport>(ClusterId(1), NodeId(id), members, loop.get()));
+    }
+    for (int i = 0; i < 20; ++i) {
+      for (const auto& sender : senders) {
+        sender->Send(std::vector<raft::Message>{
+            {NodeId(1), NodeId(2), Term(1), raft::Heartbeat{Index(1), 1}}});
+      }
+    }
+    peer = nullptr;
+  }
+}
+
 TEST(ReflectionServiceTest, AnswersByTheLinkedDescriptors) {
   using grpc::reflection::v1alpha::ServerReflectionRequest;
-  const ReflectionService service({"etcdserverpb.KV", "etcdserverpb.Cluster"});
+  const ReflectionService service({"etcdserverpb.KV", "etcdserverpb.Cluster"}, nullptr);
   ServerReflectionRequest request;
   request.set_list_services("*");
   auto answer = service.Answer(request);

@@ -17,7 +17,7 @@ class AskedMember {
   explicit AskedMember(const JoinedCluster& knows)
       : peer_(knows.cluster, knows.self, [&knows] {
           PeerHandlers handlers;
-          handlers.members = [knows] { return knows; };
+          handlers.members = [knows](const PeerHandlers::MembersDone& done) { done(knows); };
           return handlers;
         }()) {}
 

@@ -204,5 +204,29 @@ TEST(RaftLoopStartTest, AVoterIsNoLearnerBeforeTheLoopIsStarted) {
   EXPECT_FALSE(votes());
 }
 
+// A start that fails after the edges have begun to serve must not leave anybody waiting.
+TEST(RaftLoopStartTest, WhatCameBeforeALoopThatIsNeverStartedIsAnswered) {
+  const NoEntries entries;
+  raft::Options options;
+  options.id = NodeId(1);
+  raft::PersistentState state;
+  state.membership.voters = {NodeId(1), NodeId(2)};
+  state.first = Index(1);
+  RaftLoop loop({}, std::make_unique<raft::Core>(options, state, entries, Rng(1)), nullptr, nullptr,
+                {});
+  Status written;
+  Status read;
+  Status changed;
+  loop.Write(store::EncodeCommand(store::CommandType::kPut, 1, {}, ""),
+             [&](store::ApplyResult&& result) { written = result.status; });
+  loop.ReadBarrier([&](Status status) { read = std::move(status); });
+  loop.ChangeMembers([](const ClusterView&) { return StatusOr<Membership>(Membership()); },
+                     [&](StatusOr<Membership> result) { changed = result.status(); });
+  loop.Stop();
+  EXPECT_EQ(written, store::ErrStopped());
+  EXPECT_EQ(read, store::ErrStopped());
+  EXPECT_FALSE(changed.ok());
+}
+
 }  // namespace
 }  // namespace raftkv::server
