@@ -265,6 +265,9 @@ raftkv beside etcd, by `bench/compare`: this file is made by it, from one run. W
   processors). Keys of 8 bytes, drawn uniformly from {keys:,} that are there before; values of 256 random bytes, which do not
   compress, unless a row says otherwise. 64 clients have 8 connections, 1,000 have 100, spread over all nodes; one client
   asks the leader, in both systems.
+- Before works that read, both are compacted (and a second passes). etcd 3.4 copies its buffer of uncommitted writes for each
+  read, at the largest size it ever had, until a commit without puts drops it: after a load its reads would take a multiple
+  of their CPU, which is no measure of etcd at rest.
 - The *ceiling* is `bench/ceiling.cc`: a bare gRPC server that gathers the puts that wait, appends them to a file, syncs it
   once and answers. No Raft, no database. It bounds what one node can do on this machine with this gRPC.
 """

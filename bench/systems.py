@@ -132,6 +132,14 @@ class System:
             time.sleep(0.2)
         raise RuntimeError(f"{self.kind} has no leader")
 
+    def compact(self):
+        """Drops all history, and returns when it is gone."""
+        leader = self.leader()
+        revision = self._status(leader)["header"]["revision"]
+        subprocess.run([self._binaries["raftkvctl"], f"--endpoints={leader.address}",
+                        "--command-timeout=60s", "compact", "--physical", str(revision)],
+                       capture_output=True, check=True, timeout=90)
+
     def term(self):
         """Rises with each election. The ceiling has none."""
         if self.kind == "ceiling":
