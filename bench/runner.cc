@@ -13,6 +13,8 @@ namespace {
 // A load gives up after so many failed requests, each of which it sends again.
 constexpr uint64_t kLoadFailuresMax = 1000;
 
+constexpr auto kConnectWaitMax = std::chrono::seconds(3);
+
 // An open loop's thread sleeps no longer than this between two looks at its queue, shortly before a
 // request is due: gRPC itself waits in whole milliseconds, rounded up, and a request that starts a
 // millisecond late would look slow.
@@ -72,6 +74,7 @@ Runner::~Runner() {
 
 void Runner::MakeStubs() {
   const std::vector<std::string> endpoints = SplitCommas(options_.endpoints);
+  std::vector<std::shared_ptr<grpc::Channel>> channels;
   for (int i = 0; i < options_.connections; ++i) {
     grpc::ChannelArguments args;
     // Or all channels to one address would share one connection.
@@ -80,10 +83,16 @@ void Runner::MakeStubs() {
     args.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
     args.SetInt(GRPC_ARG_ENABLE_CHANNELZ, 0);
     args.SetInt(GRPC_ARG_MINIMAL_STACK, 1);
-    stubs_.push_back(etcdserverpb::KV::NewStub(
+    channels.push_back(
         grpc::CreateCustomChannel(endpoints[static_cast<size_t>(i) % endpoints.size()],
-                                  grpc::InsecureChannelCredentials(), args)));
+                                  grpc::InsecureChannelCredentials(), args));
+    channels.back()->GetState(/*try_to_connect=*/true);
+    stubs_.push_back(etcdserverpb::KV::NewStub(channels.back()));
   }
+  // All connect before time runs: the backlog of an open loop that gathers while a hundred
+  // connections are made would be with it for seconds. Who can't connect is seen by requests.
+  const auto deadline = std::chrono::system_clock::now() + kConnectWaitMax;
+  for (const auto& channel : channels) channel->WaitForConnected(deadline);
 }
 
 Client* Runner::AddClient() {

@@ -54,7 +54,9 @@ CLUSTER = Stage("three nodes", 3, ("raftkv", "etcd"), PUTS + READS + (
     # Of keys that are there, each once.
     Work("delete-64", "delete, 64 clients", operation="delete", kind="counted",
          options=("--distribution=sequential",)),
-    Work("open-50", "put, open loop at half the capacity", kind="open", connections=100),
+    # On the connections of 64 clients: on a hundred, each with few requests to gather, a put took
+    # 126 us of the nodes' CPU at this rate, and 58 us with 1,000 clients: no half of the capacity.
+    Work("open-50", "put, open loop at half the capacity", kind="open"),
     Work("overload-200", "put, open loop at twice the capacity", kind="overload",
          connections=100),
     Work("put-16B-64", "put of 16 B, 64 clients", options=("--value-bytes=16",)),
