@@ -110,7 +110,8 @@ def test_text_and_csv(node):
         assert float(fields[name]) >= 0
     out = run(node.address, "get", "--seconds=1", "--interval=0.2", "--format=csv").stdout
     *intervals, last = csv.DictReader(out.splitlines())
-    assert last["stretch"] == "total" and len(intervals) in (4, 5)
+    assert last["stretch"] == "total"
+    assert 1 <= len(intervals) <= 5  # fewer if this machine stood still
     assert sum(int(row["ops"]) for row in intervals) <= int(last["ops"])
     assert int(last["ops"]) > 0
 
