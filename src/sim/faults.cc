@@ -222,13 +222,16 @@ void Cluster::FailDisk(Fault fault, Rng* rng) {
   const DiskOp failing = fault == Fault::kSyncError    ? DiskOp::kSync
                          : fault == Fault::kWriteError ? DiskOp::kWrite
                                                        : DiskOp::kRead;
-  disk.SetFaultHook([this, host, failing, fault, after](DiskOp op, const std::string&) mutable {
-    if (op != failing || after-- > 0) return DiskResult::kOk;
-    after = UINT64_MAX;
-    host->disk_fails = true;
-    Happened(fault);
-    return DiskResult::kIoError;
-  });
+  disk.SetFaultHook(
+      [this, host, failing, fault, after](DiskOp op, const std::string& path) mutable {
+        if (op != failing || after-- > 0) return DiskResult::kOk;
+        after = UINT64_MAX;
+        host->disk_fails = true;
+        Happened(fault);
+        Trace("node " + std::to_string(host->node.id().value()) + " has a " +
+              std::string(FaultName(fault)) + " at " + path);
+        return DiskResult::kIoError;
+      });
 }
 
 // Cuts links, one way or both; all are whole again after a while.

@@ -1,7 +1,10 @@
 // The applied state's column family: which one it is, and putting another in its place.
 #include <charconv>
+#include <set>
 #include <utility>
 
+#include <rocksdb/metadata.h>
+#include <rocksdb/sst_file_reader.h>
 #include <rocksdb/utilities/checkpoint.h>
 #include <spdlog/spdlog.h>
 
@@ -13,6 +16,43 @@ namespace raftkv::store {
 namespace {
 
 constexpr std::string_view kStagedPrefix = "kv.";
+
+// The first and the last key of each of some tables.
+using TableBounds = std::multiset<std::pair<std::string, std::string>>;
+
+StatusOr<TableBounds> BoundsOf(const std::vector<std::string>& tables,
+                               const rocksdb::Options& options) {
+  rocksdb::ReadOptions read;
+  read.total_order_seek = true;
+  TableBounds bounds;
+  for (const std::string& path : tables) {
+    const std::string what = "reading the table " + path;
+    rocksdb::SstFileReader reader(options);
+    RAFTKV_RETURN_IF_ERROR(FromRocksDb(reader.Open(path), what));
+    const std::unique_ptr<rocksdb::Iterator> it(reader.NewIterator(read));
+    it->SeekToFirst();
+    RAFTKV_RETURN_IF_ERROR(FromRocksDb(it->status(), what));
+    if (!it->Valid()) return Status(Code::kCorruption, path + " is a table without keys");
+    std::string first = it->key().ToString();
+    it->SeekToLast();
+    RAFTKV_RETURN_IF_ERROR(FromRocksDb(it->status(), what));
+    if (!it->Valid()) return Status(Code::kCorruption, path + " is a table without keys");
+    bounds.emplace(std::move(first), it->key().ToString());
+  }
+  return bounds;
+}
+
+TableBounds BoundsIn(rocksdb::DB* db, rocksdb::ColumnFamilyHandle* family) {
+  rocksdb::ColumnFamilyMetaData metadata;
+  db->GetColumnFamilyMetaData(family, &metadata);
+  TableBounds bounds;
+  for (const rocksdb::LevelMetaData& level : metadata.levels) {
+    for (const rocksdb::SstFileMetaData& table : level.files) {
+      bounds.emplace(table.smallestkey, table.largestkey);
+    }
+  }
+  return bounds;
+}
 
 }  // namespace
 
@@ -94,8 +134,15 @@ Status Engine::Ingest(rocksdb::ColumnFamilyHandle* family, const std::vector<std
   options.allow_global_seqno = false;
   options.write_global_seqno = false;
   options.allow_blocking_flush = false;
-  return FromRocksDb(db_->IngestExternalFile(family, tables, options),
-                     "taking tables into " + family->GetName());
+  // RocksDB 7.8 asks a table for its first and last key and does not look whether that failed:
+  // after a read error it takes the table in as one without keys, and nobody finds anything in it.
+  RAFTKV_ASSIGN_OR_RETURN(const TableBounds given,
+                          BoundsOf(tables, rocksdb::Options(db_->GetDBOptions(), kv_options_)));
+  RAFTKV_RETURN_IF_ERROR(FromRocksDb(db_->IngestExternalFile(family, tables, options),
+                                     "taking tables into " + family->GetName()));
+  if (BoundsIn(db_.get(), family) == given) return Status::Ok();
+  return {Code::kIoError, "RocksDB took tables into " + family->GetName() +
+                              " with other keys than they hold, as after a read error"};
 }
 
 StatusOr<uint64_t> Engine::StageKv(const std::vector<std::string>& tables) {
