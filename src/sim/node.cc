@@ -177,6 +177,7 @@ void SimNode::Crash(CrashKind kind) {
   disk_.Kill();
   process_.reset();
   disk_.Restart(kind);
+  if (kind != CrashKind::kProcess) noted_ = false;
 }
 
 // --- The raft thread --------------------------------------------------------------------------
@@ -324,6 +325,7 @@ void SimNode::WriteLog() {
     }
     OrFail(store::FromRocksDb(synced, "sync"));
     OrFail(process_->fence->Note(newest.last));
+    noted_ = true;
     observer_->OnSynced(*this, CheckLogIsDurable(process_->engine.get()));
   }
   for (raft::AppendTask& task : tasks) {
