@@ -62,6 +62,7 @@ void RaftLoop::Start(EventLoop* event_loop) {
 }
 
 void RaftLoop::Stop() {
+  if (std::exchange(stopped_, true)) return;  // everybody is answered once
   mailbox_.Close();
   if (thread_.joinable()) {
     thread_.join();

@@ -256,6 +256,7 @@ class RaftLoop {
   const RaftLoopHooks hooks_;
 
   std::atomic<EventLoop*> event_loop_{nullptr};
+  bool stopped_ = false;  // the owner's
   Mailbox<Mail> mailbox_;
   std::atomic<uint64_t> term_{0};
   std::atomic<uint64_t> bytes_applied_{0};

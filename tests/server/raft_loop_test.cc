@@ -212,17 +212,29 @@ TEST(RaftLoopStartTest, WhatCameBeforeALoopThatIsNeverStartedIsAnswered) {
   raft::PersistentState state;
   state.membership.voters = {NodeId(1), NodeId(2)};
   state.first = Index(1);
-  RaftLoop loop({}, std::make_unique<raft::Core>(options, state, entries, Rng(1)), nullptr, nullptr,
-                {});
   Status written;
   Status read;
   Status changed;
+  int answers = 0;
+  RaftLoop loop({}, std::make_unique<raft::Core>(options, state, entries, Rng(1)), nullptr, nullptr,
+                {});
   loop.Write(store::EncodeCommand(store::CommandType::kPut, 1, {}, ""),
-             [&](store::ApplyResult&& result) { written = result.status; });
-  loop.ReadBarrier([&](Status status) { read = std::move(status); });
+             [&](store::ApplyResult&& result) {
+               ++answers;
+               written = result.status;
+             });
+  loop.ReadBarrier([&](Status status) {
+    ++answers;
+    read = std::move(status);
+  });
   loop.ChangeMembers([](const ClusterView&) { return StatusOr<Membership>(Membership()); },
-                     [&](StatusOr<Membership> result) { changed = result.status(); });
+                     [&](StatusOr<Membership> result) {
+                       ++answers;
+                       changed = result.status();
+                     });
   loop.Stop();
+  loop.Stop();
+  EXPECT_EQ(answers, 3);
   EXPECT_EQ(written, store::ErrStopped());
   EXPECT_EQ(read, store::ErrStopped());
   EXPECT_FALSE(changed.ok());
