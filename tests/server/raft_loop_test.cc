@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
 #include <thread>
 
 #include "server/loop_node.h"
@@ -185,39 +186,42 @@ class NoEntries final : public raft::LogReader {
   Status Read(Index, Index, uint64_t, std::vector<Entry>*) const override { return Status::Ok(); }
 };
 
+// The loop of node 1 among `voters`, not started.
+class UnstartedLoop {
+ public:
+  explicit UnstartedLoop(std::set<NodeId> voters)
+      : loop_({}, MakeCore(std::move(voters)), nullptr, nullptr, {}) {}
+  RaftLoop& loop() { return loop_; }
+
+ private:
+  std::unique_ptr<raft::Core> MakeCore(std::set<NodeId> voters) const {
+    raft::Options options;
+    options.id = NodeId(1);
+    raft::PersistentState state;
+    state.membership.voters = std::move(voters);
+    state.first = Index(1);
+    return std::make_unique<raft::Core>(options, state, entries_, Rng(1));
+  }
+
+  const NoEntries entries_;
+  RaftLoop loop_;
+};
+
 // The edges serve a moment before the loop does: a voter's clients were told that it was a learner,
 // which no client tries again.
 TEST(RaftLoopStartTest, AVoterIsNoLearnerBeforeTheLoopIsStarted) {
-  const NoEntries entries;
-  raft::Options options;
-  options.id = NodeId(1);
-  raft::PersistentState state;
-  state.membership.voters = {NodeId(1), NodeId(2)};
-  state.first = Index(1);
-  const auto votes = [&] {
-    const RaftLoop loop({}, std::make_unique<raft::Core>(options, state, entries, Rng(1)), nullptr,
-                        nullptr, {});
-    return loop.votes();
-  };
-  EXPECT_TRUE(votes());
-  state.membership.voters = {NodeId(2)};
-  EXPECT_FALSE(votes());
+  EXPECT_TRUE(UnstartedLoop({NodeId(1), NodeId(2)}).loop().votes());
+  EXPECT_FALSE(UnstartedLoop({NodeId(2)}).loop().votes());
 }
 
 // A start that fails after the edges have begun to serve must not leave anybody waiting.
 TEST(RaftLoopStartTest, WhatCameBeforeALoopThatIsNeverStartedIsAnswered) {
-  const NoEntries entries;
-  raft::Options options;
-  options.id = NodeId(1);
-  raft::PersistentState state;
-  state.membership.voters = {NodeId(1), NodeId(2)};
-  state.first = Index(1);
   Status written;
   Status read;
   Status changed;
   int answers = 0;
-  RaftLoop loop({}, std::make_unique<raft::Core>(options, state, entries, Rng(1)), nullptr, nullptr,
-                {});
+  UnstartedLoop unstarted({NodeId(1), NodeId(2)});
+  RaftLoop& loop = unstarted.loop();
   loop.Write(store::EncodeCommand(store::CommandType::kPut, 1, {}, ""),
              [&](store::ApplyResult&& result) {
                ++answers;
