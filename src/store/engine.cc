@@ -174,6 +174,10 @@ StatusOr<std::unique_ptr<Engine>> Engine::Open(const EngineOptions& options) {
   const rocksdb::DBOptions db_options = DatabaseOptions(options);
   RAFTKV_ASSIGN_OR_RETURN(const std::vector<std::string> kv_families,
                           FindKvFamilies(options, db_options));
+  // A process that was killed may have written what it did not come to sync. Whoever opens the
+  // database goes by it from now on, and a file that is written later makes a cut-off end of these
+  // look like damage: so it is synced before anything is built on it.
+  RAFTKV_RETURN_IF_ERROR(SyncWalFiles(options.path, EnvOf(options)));
   std::unique_ptr<Engine> engine(new Engine);
   engine->path_ = options.path;
   engine->newest_versions_bytes_ = NewestVersionsBytes(options);

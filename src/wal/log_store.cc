@@ -40,6 +40,10 @@ rocksdb::Slice AsSlice(std::string_view view) { return {view.data(), view.size()
 
 }  // namespace
 
+LogPosition EndOf(const RecoveredLog& log) {
+  return {log.last, log.terms.empty() ? log.before_first.term : log.terms.back().term};
+}
+
 raft::PersistentState StartingState(const RecoveredLog& log, const LogPosition& applied) {
   raft::PersistentState state;
   state.hard_state = log.hard_state;
@@ -72,7 +76,7 @@ StatusOr<RecoveredLog> LogStore::Recover() {
   RAFTKV_RETURN_IF_ERROR(RecoverEntries(&log));
 
   // The writer puts entries and hard state of one task into one batch, hard state never behind.
-  const Term last_term = log.terms.empty() ? log.before_first.term : log.terms.back().term;
+  const Term last_term = EndOf(log).term;
   if (log.hard_state.term < last_term) {
     return Refusal("the hard state is of term " + std::to_string(log.hard_state.term.value()) +
                    ", the last log entry of term " + std::to_string(last_term.value()));
@@ -323,11 +327,13 @@ Status LogStore::DeleteLeftovers() {
   RAFTKV_CHECK(recovered_, "the log is written before it was recovered");
   if (deleted_to_ >= first_) return DeleteOneWholeTable();
   rocksdb::WriteOptions write;
-  write.sync = false;  // it may be lost: FindLeftovers finds the rest
   write.disableWAL = false;
   RAFTKV_RETURN_IF_ERROR(store::FromRocksDb(
       engine_->db()->DeleteRange(write, engine_->raft_log(), LogKey(deleted_to_), LogKey(first_)),
       "deleting the entries below " + Name(first_)));
+  // It might be lost, since FindLeftovers finds the rest; but not in a WAL file that another is
+  // written after, and RocksDB begins one whenever it flushes: cut off there, it looks like damage.
+  RAFTKV_RETURN_IF_ERROR(store::FromRocksDb(engine_->db()->SyncWAL(), "syncing what is deleted"));
   deleted_to_ = first_;
   has_whole_tables_ = true;
   return Status::Ok();

@@ -30,6 +30,9 @@ struct RecoveredLog {
   uint64_t bytes = 0;  // of all payloads
 };
 
+// Where that log ends: the position of its last entry, or of what it was cut after.
+LogPosition EndOf(const RecoveredLog& log);
+
 // What a core starts from, the state machine being at `applied`.
 raft::PersistentState StartingState(const RecoveredLog& log, const LogPosition& applied);
 

@@ -23,7 +23,8 @@ namespace {
 constexpr char kPath[] = "/node/db";
 
 struct Machine {
-  explicit Machine(uint64_t seed) : disk(seed, 4096), env(&disk, &clock, seed) {
+  explicit Machine(uint64_t seed, uint32_t page_bytes = 4096)
+      : disk(seed, page_bytes), env(&disk, &clock, seed) {
     EXPECT_EQ(disk.MakeDir("/node"), DiskResult::kOk);
     EXPECT_EQ(disk.SyncDir("/"), DiskResult::kOk);
   }
@@ -119,6 +120,38 @@ TEST(SimEnvTest, TheSameSeedDoesTheSameIo) {
   EXPECT_EQ(first.operations, again.operations);
   EXPECT_EQ(first.hash, again.hash);
   EXPECT_NE(first.hash, other.hash);
+}
+
+// What a killed process had written and not synced is in tables after the next start, and its WAL
+// file is deleted. A power loss before that deletion is durable brings the file back, cut off, and
+// by then something may be written after it: that must not look like damage.
+TEST(SimEnvTest, AFileThatAStartDeletedDoesNotComeBackDamaged) {
+  spdlog::set_level(spdlog::level::off);
+  for (uint64_t seed = 1; seed <= 40; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    SeedRocksDb(static_cast<uint32_t>(seed));
+    Machine machine(seed, 512);  // a page that small is torn anywhere
+    const SimEnv::Scope scope(&machine.env);
+    ASSERT_TRUE(Bootstrap(&machine).ok());
+    const auto write = [](store::Engine* engine) {
+      return engine->db()->Put(rocksdb::WriteOptions(), engine->raft_meta(), "test", "record").ok();
+    };
+    auto engine = Open(&machine);
+    ASSERT_TRUE(engine.ok()) << engine.status().message();
+    ASSERT_TRUE(write(engine->get()));
+    machine.disk.Kill();
+    engine->reset();
+    machine.disk.Restart(CrashKind::kProcess);
+    engine = Open(&machine);
+    ASSERT_TRUE(engine.ok()) << engine.status().message();
+    machine.disk.KillAfter(seed % 4);
+    if (write(engine->get())) (void)(*engine)->db()->SyncWAL();
+    machine.disk.Kill();
+    engine->reset();
+    machine.disk.Restart(CrashKind::kPower);
+    engine = Open(&machine);
+    ASSERT_TRUE(engine.ok()) << engine.status().message();
+  }
 }
 
 // A table of a snapshot with so many keys that it has several blocks.
