@@ -240,7 +240,8 @@ Status App::KeepPromises(const wal::StartVerdict& verdict) {
   RAFTKV_ASSIGN_OR_RETURN(
       fence_,
       wal::Fence::Open(options_.data_dir + "/" + wal::kFenceFile, options_.cluster_id, options_.id,
-                       std::chrono::duration_cast<std::chrono::microseconds>(now).count()));
+                       std::chrono::duration_cast<std::chrono::microseconds>(now).count(),
+                       wal::EndOf(recovered_)));
   if (verdict.forgot_vote) {
     spdlog::warn("the database forgot a vote: it is in term {}, this node was in term {}",
                  recovered_.hard_state.term.value(), verdict.hard_state.term.value());

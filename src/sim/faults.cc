@@ -114,8 +114,7 @@ bool Cluster::PutAtRisk(Host* host) {
 // Ends the node's process for `down`, with all that it wrote on its disk, for the caller to damage.
 // False, and nothing happens, where that would be one node too many.
 bool Cluster::StopToDamage(Host* host, uint64_t down, Fault fault) {
-  // What neither the log nor the fence remembers, nobody does.
-  if (host == nullptr || !host->node.noted() || !PutAtRisk(host)) return false;
+  if (!PutAtRisk(host)) return false;
   Crash(host, CrashKind::kProcess, down);
   checker_.OnDamaged(host->node.id());
   host->damaged = true;

@@ -140,8 +140,9 @@ Status SimNode::Recover(Process* process) {
 
 // App::KeepPromises, but for the refusal of a sole voter.
 Status SimNode::KeepPromises(Process* process, wal::RecoveredLog* log) const {
-  RAFTKV_ASSIGN_OR_RETURN(process->fence, wal::Fence::Open(kFence, kCluster, id_, clock_.micros,
-                                                           process->engine->db()->GetEnv()));
+  RAFTKV_ASSIGN_OR_RETURN(process->fence,
+                          wal::Fence::Open(kFence, kCluster, id_, clock_.micros, wal::EndOf(*log),
+                                           process->engine->db()->GetEnv()));
   const wal::FenceRecord& fence = process->fence->found();
   HardState& found = log->hard_state;
   const bool forgot_vote = fence.term == found.term && found.vote.none() && !fence.vote.none();
@@ -177,7 +178,6 @@ void SimNode::Crash(CrashKind kind) {
   disk_.Kill();
   process_.reset();
   disk_.Restart(kind);
-  if (kind != CrashKind::kProcess) noted_ = false;
 }
 
 // --- The raft thread --------------------------------------------------------------------------
@@ -325,7 +325,6 @@ void SimNode::WriteLog() {
     }
     OrFail(store::FromRocksDb(synced, "sync"));
     OrFail(process_->fence->Note(newest.last));
-    noted_ = true;
     observer_->OnSynced(*this, CheckLogIsDurable(process_->engine.get()));
   }
   for (raft::AppendTask& task : tasks) {

@@ -88,9 +88,6 @@ class SimNode {
 
   NodeId id() const { return id_; }
   bool up() const { return process_ != nullptr; }
-  // Whether the fence's note says how far the log was acknowledged. A power loss may take it along;
-  // the next write to the log notes it again (docs/durability.md, "Its limits").
-  bool noted() const { return noted_; }
   SimDisk& disk() { return disk_; }
   const SimDisk& disk() const { return disk_; }
   SimClock& clock() { return clock_; }
@@ -189,7 +186,6 @@ class SimNode {
   SimClock clock_;
   SimDisk disk_;
   SimEnv env_;
-  bool noted_ = true;
   bool had_database_ = false;
   std::unique_ptr<Process> process_;
 };

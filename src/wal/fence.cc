@@ -98,7 +98,8 @@ Fence::Fence(std::string path, std::unique_ptr<rocksdb::RandomRWFile> file, Clus
 Fence::~Fence() = default;
 
 StatusOr<std::unique_ptr<Fence>> Fence::Open(const std::string& path, ClusterId cluster,
-                                             NodeId node, uint64_t now_us, rocksdb::Env* env) {
+                                             NodeId node, uint64_t now_us, LogPosition on_disk,
+                                             rocksdb::Env* env) {
   if (env == nullptr) env = rocksdb::Env::Default();
   if (env->FileExists(path).IsNotFound()) {
     RAFTKV_RETURN_IF_ERROR(Make(path, Fence("", nullptr, cluster, node).Encode({}), env));
@@ -110,6 +111,9 @@ StatusOr<std::unique_ptr<Fence>> Fence::Open(const std::string& path, ClusterId 
   RAFTKV_RETURN_IF_ERROR(fence->Load());
   FenceRecord record = fence->found_;
   record.run = std::max(record.run + 1, now_us);
+  raft::AckBounds& bounds = record.acknowledged;
+  if (!raft::IsBehind(on_disk, bounds.at_least)) bounds.at_least = on_disk;
+  if (raft::IsBehind(bounds.at_most, on_disk)) bounds.at_most = on_disk;
   RAFTKV_RETURN_IF_ERROR(fence->WriteRecord(record));
   return fence;
 }

@@ -4,8 +4,9 @@
 // The Raft log remembers by itself what the node voted and acknowledged, for as long as the disk
 // keeps what was synced. This file is a second witness. It costs next to nothing because it is
 // seldom synced: for each new term and vote, and whenever the log outgrows the room that the last
-// record made for it. How far the log is for sure is noted after every sync of the WAL, unsynced: a
-// process that is killed loses nothing of it, a power failure perhaps the last seconds.
+// record made for it. How far the log is for sure is part of each record, and noted after every sync
+// of the WAL, unsynced: a process that is killed loses nothing of it, a power failure perhaps the
+// last seconds.
 //
 // docs/on-disk-format.md has the bytes, docs/durability.md what it protects from and what not.
 #pragma once
@@ -44,11 +45,14 @@ class Fence {
  public:
   // Makes the file when there is none (a new node, or one from before there were fences), and
   // durably begins a new run, whose number is higher than any before it; `now_us`, microseconds
-  // since the epoch, makes that so even if an older copy was put back. kCorruption when no record
-  // is intact, kFailedPrecondition when it is another node's or of a newer format; either says what
-  // to do. `env`: as in store::EngineOptions.
+  // since the epoch, makes that so even if an older copy was put back. `on_disk` is where the log
+  // ends, all of it on disk (store::Engine::Open has synced it): the new record says so, unless
+  // more than that was acknowledged. kCorruption when no record is intact, kFailedPrecondition when
+  // it is another node's or of a newer format; either says what to do. `env`: as in
+  // store::EngineOptions.
   static StatusOr<std::unique_ptr<Fence>> Open(const std::string& path, ClusterId cluster,
                                                NodeId node, uint64_t now_us,
+                                               LogPosition on_disk = {},
                                                rocksdb::Env* env = nullptr);
   // What Open would find, without beginning a run or changing a byte; nothing when there is no
   // file. Errors as Open's.

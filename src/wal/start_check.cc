@@ -31,8 +31,7 @@ StatusOr<StartVerdict> CheckStart(const RecoveredLog& log, const std::optional<F
       fence->term > hard_state.term ||
       (fence->term == hard_state.term && hard_state.vote.none() && !fence->vote.none());
   if (verdict.forgot_vote) hard_state = {fence->term, fence->vote, hard_state.commit};
-  const LogPosition last{log.last,
-                         log.terms.empty() ? log.before_first.term : log.terms.back().term};
+  const LogPosition last = EndOf(log);
   const LogPosition acknowledged = fence->acknowledged.at_least;
   if (!raft::IsBehind(last, acknowledged)) return verdict;
   verdict.lost = "this node acknowledged entries up to " + Text(acknowledged) +

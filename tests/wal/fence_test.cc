@@ -75,6 +75,18 @@ TEST_F(FenceTest, WhatIsOnDiskIsNotedAndWhatMayBeIsCovered) {
   EXPECT_EQ(Found().acknowledged, (AckBounds{Pos(10, 3), covered.at_most}));
 }
 
+// A power loss may take notes along, but not what a start found.
+TEST_F(FenceTest, WhatAStartFindsIsInItsRecord) {
+  const auto start = [this](LogPosition on_disk) {
+    return std::move(*Fence::Open(path_, kCluster, kNode, kNow, on_disk));
+  };
+  EXPECT_EQ(start(Pos(10, 3))->found().acknowledged, AckBounds{});
+  EXPECT_EQ(start(Pos(12, 3))->found().acknowledged, (AckBounds{Pos(10, 3), Pos(10, 3)}));
+  // Then the log's end is lost: what was acknowledged is remembered until it is there again.
+  EXPECT_EQ(start(Pos(4, 3))->found().acknowledged, (AckBounds{Pos(12, 3), Pos(12, 3)}));
+  EXPECT_EQ(Found().acknowledged, (AckBounds{Pos(12, 3), Pos(12, 3)}));
+}
+
 TEST_F(FenceTest, ALogThatOutgrowsItsRoomIsCoveredAnew) {
   const auto fence = Open();
   ASSERT_TRUE(fence->Cover(Term(1), kNode, Pos(1, 1), {}).ok());
