@@ -174,10 +174,6 @@ StatusOr<std::unique_ptr<Engine>> Engine::Open(const EngineOptions& options) {
   const rocksdb::DBOptions db_options = DatabaseOptions(options);
   RAFTKV_ASSIGN_OR_RETURN(const std::vector<std::string> kv_families,
                           FindKvFamilies(options, db_options));
-  // A process that was killed may have written what it did not come to sync. Whoever opens the
-  // database goes by it from now on, and a file that is written later makes a cut-off end of these
-  // look like damage: so it is synced before anything is built on it.
-  RAFTKV_RETURN_IF_ERROR(SyncWalFiles(options.path, EnvOf(options)));
   std::unique_ptr<Engine> engine(new Engine);
   engine->path_ = options.path;
   engine->newest_versions_bytes_ = NewestVersionsBytes(options);
@@ -185,9 +181,7 @@ StatusOr<std::unique_ptr<Engine>> Engine::Open(const EngineOptions& options) {
   RAFTKV_ASSIGN_OR_RETURN(engine->identity_,
                           ReadIdentity(engine->db(), engine->raft_meta(), options.path));
   RAFTKV_RETURN_IF_ERROR(engine->DropUnusedKv());
-  if (options.wal_recovery == WalRecovery::kTornTail && !Mutated(Mutation::kTornTailKept)) {
-    RAFTKV_RETURN_IF_ERROR(engine->RetireTornWal());
-  }
+  if (!Mutated(Mutation::kTornTailKept)) RAFTKV_RETURN_IF_ERROR(engine->RetireWal());
   return engine;
 }
 
@@ -258,12 +252,15 @@ Status Engine::OpenDatabase(const rocksdb::DBOptions& db_options, const EngineOp
   return ChooseKv(kv);
 }
 
-// The scanner takes a cut-off write for honest only at the very end of what was logged. So the file
-// that ends in one must be out of the way before anything is written behind it: left lying, it
-// would make the next start after a crash look like damage. RocksDB has put its records into tables
-// by now (avoid_flush_during_recovery is off) and deleted it, except where it held no whole record:
-// then nothing was flushed, and it stays. It is emptied, for nothing in it is needed any more.
-Status Engine::RetireTornWal() {
+// The scanner takes a cut-off write for honest only at the very end of what was logged. So no file
+// may be left that ends in one, or that a power loss could still cut off, before anything is
+// written behind it: the next start after a crash would take it for damage. The latter are those of
+// a process that was killed between a write and its sync, or whose sync failed; to sync them now
+// would not do, for after a failed sync the kernel holds for written what it did not write. RocksDB
+// has put their records into tables by now (avoid_flush_during_recovery is off) and deletes the
+// files some time later, except where there was no whole record and so nothing to flush. They are
+// emptied, for nothing in them is needed any more.
+Status Engine::RetireWal() {
   RAFTKV_RETURN_IF_ERROR(FlushAll());
   std::unique_ptr<rocksdb::LogFile> current;
   RAFTKV_RETURN_IF_ERROR(

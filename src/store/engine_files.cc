@@ -138,12 +138,4 @@ StatusOr<std::vector<WalFile>> WalFiles(const std::string& db_path, rocksdb::Env
   return files;
 }
 
-Status SyncWalFiles(const std::string& db_path, rocksdb::Env* env) {
-  RAFTKV_ASSIGN_OR_RETURN(const std::vector<WalFile> files, WalFiles(db_path, env));
-  for (const WalFile& file : files) {
-    RAFTKV_RETURN_IF_ERROR(SyncFile(file.path, &FileSystemOf(env)));
-  }
-  return SyncDirectory(db_path, env);
-}
-
 }  // namespace raftkv::store

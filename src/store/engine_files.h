@@ -37,9 +37,6 @@ struct WalFile {
 // The WAL files in a database directory, oldest first.
 StatusOr<std::vector<WalFile>> WalFiles(const std::string& db_path, rocksdb::Env* env = nullptr);
 
-// Makes all that is in a database's WAL files durable, and their names.
-Status SyncWalFiles(const std::string& db_path, rocksdb::Env* env = nullptr);
-
 // The number of the WAL file called `name`, or 0 when that is no WAL file's name.
 uint64_t WalNumber(const std::string& name);
 

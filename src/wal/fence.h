@@ -46,7 +46,7 @@ class Fence {
   // Makes the file when there is none (a new node, or one from before there were fences), and
   // durably begins a new run, whose number is higher than any before it; `now_us`, microseconds
   // since the epoch, makes that so even if an older copy was put back. `on_disk` is where the log
-  // ends, all of it on disk (store::Engine::Open has synced it): the new record says so, unless
+  // ends, all of it on disk (store::Engine::Open has seen to it): the new record says so, unless
   // more than that was acknowledged. kCorruption when no record is intact, kFailedPrecondition when
   // it is another node's or of a newer format; either says what to do. `env`: as in
   // store::EngineOptions.

@@ -20,8 +20,9 @@ std::string Where(const std::string& db_path, const WalFileScan& scan) {
 }
 
 // Whether a file may follow one that ends in a cut-off write. RocksDB starts a new file before the
-// old one's last write is synced, and while it recovers; it puts nothing into it before the old
-// one's end is settled, but for one batch without updates, which may itself be cut off.
+// old one's last write is synced, and while it recovers; nothing is put into it before the old
+// one's end is settled (Engine::RetireWal, LogWriter), but for one batch without updates, which may
+// itself be cut off.
 bool IsUnused(const WalFileScan& scan) {
   if (scan.report.writes > 0 || scan.intact_offset) return false;
   const uint64_t rest = scan.report.bytes - scan.report.valid_bytes;
