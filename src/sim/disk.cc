@@ -8,6 +8,7 @@ namespace raftkv::sim {
 namespace {
 
 constexpr uint64_t kSectorBytes = 512;
+constexpr uint64_t kCachePageBytes = 4096;
 
 uint64_t Mix(uint64_t hash, uint64_t value) {
   hash ^= value + 0x9e3779b97f4a7c15ull + (hash << 6) + (hash >> 2);
@@ -146,8 +147,12 @@ DiskResult SimDisk::Truncate(const std::string& path, Inode* file, uint64_t size
 DiskResult SimDisk::Read(const std::string& path, const Inode& file, uint64_t offset, size_t n,
                          std::string_view* out) {
   const DiskResult result = Begin(DiskOp::kRead, path, offset, n);
-  if (result != DiskResult::kOk) return result;
+  if (result != DiskResult::kOk && result != DiskResult::kShort) return result;
   *out = std::string_view(file.data).substr(std::min<uint64_t>(offset, file.data.size()), n);
+  // Whole pages of it, perhaps none: RocksDB's read-ahead asserts that.
+  if (result == DiskResult::kShort && !out->empty()) {
+    *out = out->substr(0, rng_.Below(out->size()) / kCachePageBytes * kCachePageBytes);
+  }
   return DiskResult::kOk;
 }
 

@@ -73,7 +73,8 @@ void Cluster::ScheduleFaults() {
   });
   Repeat(Fault::kPartition, [this](Rng* rng) { Partition(rng); });
   for (const Fault fault :
-       {Fault::kSyncError, Fault::kWriteError, Fault::kReadError, Fault::kNoSpace}) {
+       {Fault::kSyncError, Fault::kWriteError, Fault::kReadError, Fault::kShortRead,
+        Fault::kNoSpace}) {
     Repeat(fault, [this, fault](Rng* rng) { FailDisk(fault, rng); });
   }
   Repeat(Fault::kClockJump, [this](Rng* rng) {
@@ -230,7 +231,7 @@ void Cluster::FailDisk(Fault fault, Rng* rng) {
         Happened(fault);
         Trace("node " + std::to_string(host->node.id().value()) + " has a " +
               std::string(FaultName(fault)) + " at " + path);
-        return DiskResult::kIoError;
+        return fault == Fault::kShortRead ? DiskResult::kShort : DiskResult::kIoError;
       });
 }
 

@@ -26,6 +26,7 @@ IOStatus ToStatus(DiskResult result, const std::string& path) {
       return IOStatus::IOError(path, "simulated: Directory not empty");
     case DiskResult::kNoSpace:
       return IOStatus::NoSpace(path, "simulated: No space left on device");
+    case DiskResult::kShort:
     case DiskResult::kIoError:
       break;
   }

@@ -9,7 +9,7 @@ constexpr std::array<std::string_view, kFaultKinds> kNames{
     "power-loss",  "kill",      "mid-io",     "harsh-loss", "lost-tail", "bit-rot",
     "pause",       "partition", "loss",       "duplicate",  "slow",      "sync-error",
     "write-error", "no-space",  "skew",       "clock-jump", "transfer",  "membership",
-    "isolate",     "flaky",     "read-error", "slow-disk"};
+    "isolate",     "flaky",     "read-error", "slow-disk", "short-read"};
 
 constexpr uint64_t kSecond = 1'000'000;
 
@@ -82,6 +82,7 @@ Plan MakePlan(uint64_t seed, const PlanLimits& limits) {
   sometimes(Fault::kFlaky, 40, 5 * kSecond, 30 * kSecond);
   sometimes(Fault::kReadError, 20, 5 * kSecond, 40 * kSecond);
   sometimes(Fault::kSlowDisk, 20, 5 * kSecond, 30 * kSecond);
+  sometimes(Fault::kShortRead, 20, 5 * kSecond, 40 * kSecond);
   // Also where it is left out: the other faults stay as they are.
   if (members_change) {
     plan.spares = 3;

@@ -37,6 +37,7 @@ enum class Fault : uint8_t {
   kFlaky,    // half of all messages are lost, for a while
   kReadError,
   kSlowDisk,  // a node's disk takes up to seconds for each operation, for a while
+  kShortRead,
   kCount,
 };
 inline constexpr size_t kFaultKinds = static_cast<size_t>(Fault::kCount);

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
 #include <string>
 
 namespace raftkv::sim {
@@ -109,6 +110,25 @@ TEST(SimDiskTest, AFailedSyncLeavesItsPagesCleanAndUnwritten) {
   EXPECT_EQ(file->data, "lost");
   disk.Restart(CrashKind::kPower);
   EXPECT_NE(disk.Find("/f")->data, "lost");
+}
+
+TEST(SimDiskTest, AShortReadGivesTheFirstPagesOnly) {
+  SimDisk disk(1, 4096);
+  InodePtr file;
+  ASSERT_EQ(disk.Create("/file", &file), DiskResult::kOk);
+  const std::string bytes = std::string(4096, 'a') + std::string(4096, 'b');
+  ASSERT_EQ(disk.Append("/file", file.get(), bytes), DiskResult::kOk);
+  disk.SetFaultHook([](DiskOp op, const std::string&) {
+    return op == DiskOp::kRead ? DiskResult::kShort : DiskResult::kOk;
+  });
+  std::set<size_t> sizes;
+  for (int i = 0; i < 100; ++i) {
+    std::string_view read;
+    ASSERT_EQ(disk.Read("/file", *file, 0, bytes.size(), &read), DiskResult::kOk);
+    EXPECT_EQ(read, bytes.substr(0, read.size()));
+    sizes.insert(read.size());
+  }
+  EXPECT_EQ(sizes, (std::set<size_t>{0, 4096}));
 }
 
 TEST(SimDiskTest, ARenamedDirectoryTakesItsFilesAlong) {
