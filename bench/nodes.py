@@ -18,6 +18,7 @@ REPO = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPO / "tests/e2e"))
 
 from harness.cluster import BIN_DIR, Cluster  # noqa: E402
+from harness.wait import wait_until  # noqa: E402
 
 MIB = 1 << 20
 KEY_BYTES = 8  # as raftkv-bench writes them
@@ -64,6 +65,21 @@ def metrics(node):
         raise RuntimeError(f"/metrics of {node}: {status} {body!r}")
     lines = (line.rsplit(" ", 1) for line in body.decode().splitlines() if line[:1] != "#")
     return {name: float(value) for name, value in lines}
+
+
+def written_bytes(values):
+    """{cause: bytes} written since the node's start, of its metrics."""
+    tables = {cause: sum(value for name, value in values.items()
+                         if "written_bytes" in name and f'cause="{cause}"' in name)
+              for cause in ("flush", "compaction")}
+    return {"log": values["raftkv_log_bytes_total"]} | tables
+
+
+def settle(node):
+    """Waits until no compaction is pending or running."""
+    def calm():
+        return not any(v for name, v in metrics(node).items() if "pending_compaction" in name)
+    wait_until(calm, "compaction is done", timeout_s=600, poll_s=0.5)
 
 
 def log_span(node):

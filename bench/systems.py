@@ -13,6 +13,7 @@ import shutil
 import signal
 import statistics
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -35,6 +36,12 @@ class Node:
     @property
     def address(self):
         return f"127.0.0.1:{self.client}"
+
+    def http_get(self, path, timeout_s):
+        """(status, body); as the end-to-end tests' nodes have it."""
+        url = f"http://127.0.0.1:{self.http}{path}"
+        with urllib.request.urlopen(url, timeout=timeout_s) as reply:
+            return reply.status, reply.read()
 
 
 class System:
@@ -74,25 +81,34 @@ class System:
             return not is_free(node.client)
         path = "/readyz" if self.kind == "raftkv" else "/health"
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{node.http}{path}", timeout=1) as reply:
-                return reply.status == 200
+            return node.http_get(path, timeout_s=1)[0] == 200
         except OSError:
             return False
 
     def _log_tail(self, node):
         return (self.directory / f"{node.name}.log").read_text(errors="replace")[-2000:]
 
+    def start(self, node):
+        node.process = spawn(self._command(node), self.directory / f"{node.name}.log")
+
+    def kill(self, node):
+        node.process.kill()
+        node.process.wait()
+
+    def wait_ready(self, node, poll_s=0.05):
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not self._ready(node):
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{self.kind} {node.name} did not become ready: "
+                                   f"{self._log_tail(node)}")
+            time.sleep(poll_s)
+
     def __enter__(self):
         try:
             for node in self.nodes:
-                node.process = spawn(self._command(node), self.directory / f"{node.name}.log")
-            deadline = time.monotonic() + START_TIMEOUT_S
+                self.start(node)
             for node in self.nodes:
-                while not self._ready(node):
-                    if time.monotonic() > deadline:
-                        raise RuntimeError(f"{self.kind} {node.name} did not become ready: "
-                                           f"{self._log_tail(node)}")
-                    time.sleep(0.05)
+                self.wait_ready(node)
         except BaseException:
             self.__exit__()
             raise
@@ -145,6 +161,27 @@ class System:
         if self.kind == "ceiling":
             return 0
         return max(int(self._status(node)["raftTerm"]) for node in self.nodes)
+
+
+def find_binaries(directory, etcd, who):
+    """{name: path} of what is measured, and of what measures; ends the process if one is missing."""
+    if not etcd or not os.path.exists(etcd):
+        sys.exit(f"{who}: etcd is not installed; run: make bench")
+    binaries = {"raftkv": directory / "raftkvd", "etcd": pathlib.Path(etcd)}
+    binaries |= {name: directory / name for name in ("raftkvctl", "raftkv-bench", "ceiling")}
+    for path in binaries.values():
+        if not os.access(path, os.X_OK):
+            sys.exit(f"{who}: {path} is missing; run: "
+                     "scripts/build release raftkvd raftkvctl raftkv-bench ceiling")
+    return binaries
+
+
+def run_bench(line):
+    """raftkv-bench's lines, as JSON."""
+    done = subprocess.run([*line, "--format=json"], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(map(str, line))}: {done.stderr}")
+    return [json.loads(text) for text in done.stdout.splitlines()]
 
 
 class RssPeak:

@@ -1,11 +1,9 @@
 """The works that bench/compare gives each system, and how one is measured."""
 
 import dataclasses
-import json
-import subprocess
 import time
 
-from systems import RssPeak
+from systems import RssPeak, run_bench
 
 VALUE_BYTES = 256
 
@@ -112,13 +110,10 @@ class Measurement:
         common = {"--keys": self._length.keys, "--value-bytes": VALUE_BYTES, "--seed": self._seed,
                   "--cpu-of": ",".join(map(str, self._system.pids))}
         own = {flag.split("=")[0] for flag in flags}
-        line = [self._bench, operation, "--endpoints", ",".join(endpoints), "--format=json",
-                "--random-values", "--failures-ok",
-                *(f"{name}={value}" for name, value in common.items() if name not in own), *flags]
-        done = subprocess.run(line, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise RuntimeError(f"{' '.join(map(str, line))}: {done.stderr}")
-        return [json.loads(text) for text in done.stdout.splitlines()]
+        return run_bench([
+            self._bench, operation, "--endpoints", ",".join(endpoints), "--random-values",
+            "--failures-ok",
+            *(f"{name}={value}" for name, value in common.items() if name not in own), *flags])
 
     def _run(self, work, *flags):
         # One client must ask the leader, in both systems (as etcd's own benchmark does with
