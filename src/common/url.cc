@@ -31,6 +31,9 @@ StatusOr<Url> ParseUrl(const std::string& text) {
   }
   if (url.host.empty() || url.host.find('/') != std::string::npos)
     return bad("the host is missing");
+  if (std::any_of(url.host.begin(), url.host.end(), [](char c) { return c <= ' ' || c > '~'; })) {
+    return bad("the host has a character that no host has");
+  }
   const char* first = rest.data() + colon + 1;
   const char* last = rest.data() + rest.size();
   const auto [end, error] = std::from_chars(first, last, url.port);

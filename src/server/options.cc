@@ -3,6 +3,8 @@
 #include <CLI/CLI.hpp>
 #include <set>
 
+#include "common/utf8.h"
+
 namespace raftkv::server {
 namespace {
 
@@ -192,6 +194,12 @@ Status ResolveCluster(const RawOptions& raw, ServerOptions* o) {
 
 Status Resolve(const RawOptions& raw, ServerOptions* o) {
   if (o->name.empty()) return {Code::kInvalidArgument, "--name must not be empty"};
+  // Names are protobuf's strings in the log and in messages: one that is not would be refused by
+  // whoever reads it, every replica among them.
+  if (!IsUtf8(o->name)) return {Code::kInvalidArgument, "--name must be valid UTF-8"};
+  if (!IsUtf8(raw.initial_cluster)) {
+    return {Code::kInvalidArgument, "--initial-cluster must be valid UTF-8"};
+  }
   if (o->data_dir.empty()) o->data_dir = o->name + ".raftkv";
   auto or_default = [](const std::string& text, const std::string& fallback) {
     return text.empty() ? fallback : text;

@@ -56,6 +56,9 @@ TEST(Options, BadInputSaysWhatToDo) {
   ExpectRefused({"--initial-cluster=n1=http://a:1"}, "does not name this node");
   ExpectRefused({"--name=n1", "--initial-cluster=n1=http://a:1,n1=http://b:1"}, "twice");
   ExpectRefused({"--name=n1", "--initial-cluster=n1"}, "name=");
+  ExpectRefused({"--name=n\xff"}, "--name must be valid UTF-8");
+  ExpectRefused({"--name=n1", "--initial-cluster=n1=http://a:1,n\xff=http://b:1"}, "UTF-8");
+  ExpectRefused({"--listen-peer-urls=http://a\xff:1"}, "character");
   ExpectRefused({"--heartbeat-interval=300"}, "at least 5 times");
   ExpectRefused({"--election-timeout=abc"}, "election-timeout");
   ExpectRefused({"--log-level=loud"}, "log-level");

@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "common/utf8.h"
 #include "tools/support/text.h"
 
 namespace raftkv::tools::dump {

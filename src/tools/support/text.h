@@ -13,9 +13,6 @@ std::string Base64(std::string_view bytes);
 // The inverse of Base64; nothing for anything that it does not produce.
 std::optional<std::string> FromBase64(std::string_view text);
 
-// Whether it is well-formed UTF-8 (RFC 3629: no overlong forms, no surrogates).
-bool IsUtf8(std::string_view bytes);
-
 // Two lower-case hex digits a byte.
 std::string Hex(std::string_view bytes);
 // The inverse of Hex; either case. Nothing for an odd number of digits or anything else.
