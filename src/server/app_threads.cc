@@ -55,8 +55,8 @@ void App::StartThreads() {
       });
   raft_loop_->SetLogWriter(log_writer_.get());
   backend_ = std::make_unique<Backend>(options_, engine_.get(), kv_store_.get(), apply_loop_.get(),
-                                       raft_loop_.get(), readers_.get(), background_.get(),
-                                       recovered_.membership);
+                                       raft_loop_.get(), event_loop_.get(), readers_.get(),
+                                       background_.get(), recovered_.membership);
   backend_->RefreshAlarms();
   StartMaintenance();
 }

@@ -41,13 +41,14 @@ Status ErrEmptySessionClient() {
 }
 
 Backend::Backend(const ServerOptions& options, store::Engine* engine, store::KvStore* store,
-                 store::ApplyLoop* apply_loop, RaftLoop* raft_loop, ReaderPool* readers,
-                 ReaderPool* background, Membership base)
+                 store::ApplyLoop* apply_loop, RaftLoop* raft_loop, const EventLoop* event_loop,
+                 ReaderPool* readers, ReaderPool* background, Membership base)
     : options_(options),
       engine_(engine),
       store_(store),
       apply_loop_(apply_loop),
       raft_loop_(raft_loop),
+      event_loop_(event_loop),
       readers_(readers),
       background_(background),
       base_(std::move(base)),
@@ -103,30 +104,44 @@ void Backend::Submit(store::CommandType type, const Request& request,
 }
 
 template <typename Response>
-void Backend::Read(bool serializable, std::function<StatusOr<Response>()> read,
-                   Done<Response> done) {
-  if (Status status = CheckReading(serializable); !status.ok()) {
-    done(std::move(status), {});
+void Backend::Answer(const Reading<Response>& reading, StatusOr<Response> response) const {
+  if (!response.ok()) {
+    reading.done(response.status(), {});
     return;
   }
-  auto run = [this, read = std::move(read), done]() {
-    StatusOr<Response> response = read();
-    if (!response.ok()) {
-      done(response.status(), {});
+  FillHeader(response->mutable_header());
+  reading.done(Status::Ok(), *std::move(response));
+}
+
+// To wake a reader thread and to go to sleep again takes more than to read a key from memory. But
+// nothing on the event loop may wait for the disk, and heartbeats not for many reads.
+template <typename Response>
+void Backend::ReadNow(std::shared_ptr<Reading<Response>> reading) {
+  if (reading->read_at_once && event_loop_ != nullptr && event_loop_->HasTime()) {
+    if (std::optional<StatusOr<Response>> response = reading->read_at_once()) {
+      Answer(*reading, *std::move(response));
       return;
     }
-    FillHeader(response->mutable_header());
-    done(Status::Ok(), *std::move(response));
-  };
-  if (serializable) {
-    readers_->Post(std::move(run));
+  }
+  readers_->Post([this, reading = std::move(reading)] { Answer(*reading, reading->read()); });
+}
+
+template <typename Response>
+void Backend::Read(bool serializable, Reading<Response> reading) {
+  if (Status status = CheckReading(serializable); !status.ok()) {
+    reading.done(std::move(status), {});
     return;
   }
-  raft_loop_->ReadBarrier([this, run = std::move(run), done = std::move(done)](Status status) {
+  auto shared = std::make_shared<Reading<Response>>(std::move(reading));
+  if (serializable) {
+    ReadNow(std::move(shared));
+    return;
+  }
+  raft_loop_->ReadBarrier([this, shared = std::move(shared)](Status status) {
     if (status.ok()) {
-      readers_->Post(run);
+      ReadNow(shared);
     } else {
-      done(std::move(status), {});
+      shared->done(std::move(status), {});
     }
   });
 }
@@ -136,10 +151,14 @@ void Backend::Range(etcdserverpb::RangeRequest request, Done<etcdserverpb::Range
     done(std::move(status), {});
     return;
   }
-  const bool serializable = request.serializable();
-  Read<etcdserverpb::RangeResponse>(
-      serializable, [this, request = std::move(request)] { return store_->Range(request); },
-      std::move(done));
+  const auto shared = std::make_shared<const etcdserverpb::RangeRequest>(std::move(request));
+  Reading<etcdserverpb::RangeResponse> reading;
+  reading.read = [this, shared] { return store_->Range(*shared); };
+  if (shared->range_end().empty()) {
+    reading.read_at_once = [this, shared] { return store_->GetInMemory(*shared); };
+  }
+  reading.done = std::move(done);
+  Read(shared->serializable(), std::move(reading));
 }
 
 void Backend::Put(const etcdserverpb::PutRequest& request, const store::SessionRef& session,
@@ -176,9 +195,10 @@ void Backend::Txn(etcdserverpb::TxnRequest request, const store::SessionRef& ses
   // transaction goes through the log.
   if (store::IsReadOnly(request) && !session.present()) {
     const bool serializable = store::IsSerializable(request);
-    Read<etcdserverpb::TxnResponse>(
-        serializable, [this, request = std::move(request)] { return store_->ReadOnlyTxn(request); },
-        std::move(done));
+    Reading<etcdserverpb::TxnResponse> reading;
+    reading.read = [this, request = std::move(request)] { return store_->ReadOnlyTxn(request); };
+    reading.done = std::move(done);
+    Read(serializable, std::move(reading));
     return;
   }
   if (no_space_ && Puts(request)) {

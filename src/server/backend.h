@@ -4,11 +4,14 @@
 
 #include <atomic>
 #include <functional>
+#include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "common/status.h"
 #include "rpc.pb.h"
+#include "server/event_loop.h"
 #include "server/options.h"
 #include "server/raft_loop.h"
 #include "server/reader_pool.h"
@@ -32,10 +35,11 @@ Status ErrEmptySessionClient();
 class Backend {
  public:
   // All must outlive it. `base` is the configuration before the first configuration entry that was
-  // applied. `background` runs what takes long: hashes of everything.
+  // applied. `background` runs what takes long: hashes of everything. Reads of one key are answered
+  // on the thread of `event_loop` (null: there is none) where that takes no wait.
   Backend(const ServerOptions& options, store::Engine* engine, store::KvStore* store,
-          store::ApplyLoop* apply_loop, RaftLoop* raft_loop, ReaderPool* readers,
-          ReaderPool* background, Membership base);
+          store::ApplyLoop* apply_loop, RaftLoop* raft_loop, const EventLoop* event_loop,
+          ReaderPool* readers, ReaderPool* background, Membership base);
 
   void Range(etcdserverpb::RangeRequest request, Done<etcdserverpb::RangeResponse> done);
   void Put(const etcdserverpb::PutRequest& request, const store::SessionRef& session,
@@ -100,9 +104,22 @@ class Backend {
   void Submit(store::CommandType type, const Request& request, const store::SessionRef& session,
               Done<Response> done);
 
-  // Runs `read` on a reader thread, after a read barrier unless `serializable`.
+  // A read that is under way. Kept by whoever is to go on with it.
   template <typename Response>
-  void Read(bool serializable, std::function<StatusOr<Response>()> read, Done<Response> done);
+  struct Reading {
+    std::function<StatusOr<Response>()> read;
+    // May be null. The same without waiting for anything; none where that can't be.
+    std::function<std::optional<StatusOr<Response>>()> read_at_once;
+    Done<Response> done;
+  };
+  // Has it read after a read barrier, unless `serializable`.
+  template <typename Response>
+  void Read(bool serializable, Reading<Response> reading);
+  // Reads at once or on a reader thread, what the node has applied by now.
+  template <typename Response>
+  void ReadNow(std::shared_ptr<Reading<Response>> reading);
+  template <typename Response>
+  void Answer(const Reading<Response>& reading, StatusOr<Response> response) const;
 
   etcdserverpb::MemberListResponse Members() const;
   // Why this node can't serve reads: its data is known to be corrupt, or it does not vote (unless
@@ -115,6 +132,7 @@ class Backend {
   store::KvStore* const store_;
   store::ApplyLoop* const apply_loop_;
   RaftLoop* const raft_loop_;
+  const EventLoop* const event_loop_;
   ReaderPool* const readers_;
   ReaderPool* const background_;
 

@@ -67,11 +67,17 @@ void EventLoop::Wake() {
   alarm_.Set(queue(), kNoWait, &woken_tag_);
 }
 
+bool EventLoop::HasTime() const {
+  return running_on_.load(std::memory_order_relaxed) == std::this_thread::get_id() &&
+         Clock::now() - busy_since_ < kAtOnceMax;
+}
+
 bool EventLoop::Handle(grpc::CompletionQueue* queue, Clock::time_point deadline) {
   using Result = grpc::CompletionQueue::NextStatus;
   void* tag = nullptr;
   bool ok = false;
   Result result = queue->AsyncNext(&tag, &ok, ToGrpcTime(deadline));
+  busy_since_ = Clock::now();
   for (int handled = 1; result == Result::GOT_EVENT; ++handled) {
     auto* const operation = static_cast<Tag*>(tag);
     operation->Taken();
@@ -84,11 +90,13 @@ bool EventLoop::Handle(grpc::CompletionQueue* queue, Clock::time_point deadline)
 
 EventLoop::Clock::time_point EventLoop::TakeTurn() {
   std::lock_guard lock(turn_mutex_);
+  busy_since_ = Clock::now();
   return turn_ ? turn_() : Clock::time_point::max();
 }
 
 void EventLoop::Run() {
   pthread_setname_np(pthread_self(), "event-loop");
+  running_on_ = std::this_thread::get_id();
   const auto never = Clock::time_point::max();
   Clock::time_point next_look = other_queues_.empty() ? never : Clock::now();
   Clock::time_point deadline = TakeTurn();

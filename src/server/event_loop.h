@@ -101,12 +101,18 @@ class EventLoop {
   // A turn follows soon. Any thread; cheap on the loop's own, where one follows anyway.
   void Wake();
 
+  // Whether the caller is on the loop's thread and may do there at once what another thread would
+  // have to be woken for: some microseconds of work, without waiting. No longer so when it has been
+  // at the same bunch of events, or the same turn, for kAtOnceMax: raft must have its turn.
+  bool HasTime() const;
+
   // Ends the thread when all calls and streams have ended: the servers were shut down, the streams
   // to others cancelled, and whoever owes an answer has given it. Idempotent.
   void Stop();
 
  private:
   static constexpr auto kLookEvery = std::chrono::milliseconds(20);
+  static constexpr auto kAtOnceMax = std::chrono::milliseconds(5);
 
   class Woken final : public Tag {
    public:
@@ -120,8 +126,8 @@ class EventLoop {
   void Run();
   // Handles what is there by `deadline`, but not more than a bunch; false once the queue is shut
   // down and empty.
-  static bool Handle(grpc::CompletionQueue* queue, Clock::time_point deadline);
-  static void Empty(grpc::CompletionQueue* queue);
+  bool Handle(grpc::CompletionQueue* queue, Clock::time_point deadline);
+  void Empty(grpc::CompletionQueue* queue);
   Clock::time_point TakeTurn();
 
   std::unique_ptr<grpc::ServerCompletionQueue> queue_;
@@ -131,7 +137,9 @@ class EventLoop {
   std::atomic<bool> woken_{false};
   Woken woken_tag_{&woken_};
   grpc::Alarm alarm_;
-  std::mutex turn_mutex_;  // held during a turn
+  std::atomic<std::thread::id> running_on_{};
+  Clock::time_point busy_since_;  // the loop's own: when the bunch or the turn began
+  std::mutex turn_mutex_;         // held during a turn
   Turn turn_;
   std::thread thread_;
 };

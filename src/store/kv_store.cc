@@ -223,6 +223,18 @@ StatusOr<etcdserverpb::RangeResponse> KvStore::Range(
   return response;
 }
 
+std::optional<StatusOr<etcdserverpb::RangeResponse>> KvStore::GetInMemory(
+    const etcdserverpb::RangeRequest& request) const {
+  RAFTKV_CHECK(request.range_end().empty(), "a range may take long");
+  auto [view, bounds] =
+      Take([this](const FamilyHandle& kv) { return MvccView::ForKeyInMemory(engine_->db(), kv); });
+  etcdserverpb::RangeResponse response;
+  const Status status = ReadRange(&view, bounds, request, &response);
+  if (view.missed()) return std::nullopt;
+  if (!status.ok()) return status;
+  return response;
+}
+
 StatusOr<etcdserverpb::TxnResponse> KvStore::ReadOnlyTxn(
     const etcdserverpb::TxnRequest& request) const {
   RAFTKV_CHECK(IsReadOnly(request), "a transaction with writes was not proposed");

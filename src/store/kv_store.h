@@ -85,6 +85,10 @@ class KvStore {
   // A read at one consistent revision. Errors: ErrCompacted, ErrFutureRevision; kCorruption, with
   // the key, for a record that fails its checksum.
   StatusOr<etcdserverpb::RangeResponse> Range(const etcdserverpb::RangeRequest& request) const;
+  // The same for one key (no range_end), by a thread that must not wait: what would have to be read
+  // from the disk, or takes long for another reason, has no answer here.
+  std::optional<StatusOr<etcdserverpb::RangeResponse>> GetInMemory(
+      const etcdserverpb::RangeRequest& request) const;
   // A transaction for which IsReadOnly holds.
   StatusOr<etcdserverpb::TxnResponse> ReadOnlyTxn(const etcdserverpb::TxnRequest& request) const;
 

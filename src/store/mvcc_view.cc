@@ -20,6 +20,16 @@ rocksdb::ReadOptions PointOptions() {
   return options;
 }
 
+// What is neither in a memtable nor in the block cache fails the read (Status::Incomplete), and so
+// does a key whose many removed versions no compaction of RocksDB has dropped yet.
+rocksdb::ReadOptions InMemoryPointOptions() {
+  constexpr uint64_t kRemovedVersionsMax = 64;
+  rocksdb::ReadOptions options = PointOptions();
+  options.read_tier = rocksdb::kBlockCacheTier;
+  options.max_skippable_internal_keys = kRemovedVersionsMax;
+  return options;
+}
+
 // A scan crosses prefixes, which only total order gets right.
 rocksdb::ReadOptions ScanOptions() {
   rocksdb::ReadOptions options;
@@ -62,6 +72,13 @@ MvccView MvccView::ForKey(rocksdb::DB* db, FamilyHandle kv) {
   return view;
 }
 
+MvccView MvccView::ForKeyInMemory(rocksdb::DB* db, FamilyHandle kv) {
+  MvccView view(db, std::move(kv));
+  view.in_memory_ = true;
+  view.PointIterator();
+  return view;
+}
+
 MvccView MvccView::ForRange(rocksdb::DB* db, FamilyHandle kv, const KeyRange& range) {
   MvccView view(db, std::move(kv));
   view.bound_ = std::make_unique<Bound>();
@@ -94,7 +111,7 @@ rocksdb::Iterator* MvccView::PointIterator() {
     // A view with a scan iterator answers everything from it: a second iterator would see a later
     // state.
     if (scan_ && overlay_ == nullptr) return scan_.get();
-    point_.reset(db_->NewIterator(PointOptions(), kv_.get()));
+    point_.reset(db_->NewIterator(in_memory_ ? InMemoryPointOptions() : PointOptions(), kv_.get()));
   }
   return point_.get();
 }
@@ -127,7 +144,12 @@ Status MvccView::Get(std::string_view key, int64_t at, std::optional<KeyVersion>
   AppendInvertedRevision(&target_, LastOf(at));
   rocksdb::Iterator* it = PointIterator();
   it->Seek(target_);
-  if (!it->Valid()) return FromRocksDb(it->status(), "kv: read a key");
+  if (!it->Valid()) {
+    const rocksdb::Status status = it->status();
+    missed_ = status.IsIncomplete();
+    return FromRocksDb(status, "kv: read a key");
+  }
+  missed_ = false;
   if (it->key().size() != target_.size() || !it->key().starts_with(Slice(DataPrefixOf(target_)))) {
     return Status::Ok();
   }

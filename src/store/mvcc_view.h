@@ -39,6 +39,8 @@ class MvccView {
  public:
   // For reads of single keys only. The iterator may use the prefix bloom filters.
   static MvccView ForKey(rocksdb::DB* db, FamilyHandle kv);
+  // The same, out of memory alone: see missed().
+  static MvccView ForKeyInMemory(rocksdb::DB* db, FamilyHandle kv);
   // For reads within `range`.
   static MvccView ForRange(rocksdb::DB* db, FamilyHandle kv, const KeyRange& range);
   // For any reads.
@@ -57,6 +59,10 @@ class MvccView {
 
   // The same, but `found` need not have the value.
   Status GetWithoutValue(std::string_view key, int64_t at, std::optional<KeyVersion>* found);
+
+  // For ForKeyInMemory: whether the last Get failed because it would have had to wait for the disk,
+  // or to step over many removed versions. It then says nothing about the key.
+  bool missed() const { return missed_; }
 
   // Calls `visit` with the newest version at or below `at` of every key in `range`, in key order,
   // without those that are tombstones, until it returns false. A version is valid during the call;
@@ -80,6 +86,8 @@ class MvccView {
   const Overlay* overlay_;        // null: none
   const NewestVersions* newest_;  // null: none
   bool bulk_ = false;
+  bool in_memory_ = false;
+  bool missed_ = false;
   // What iterate_upper_bound points to; on the heap, so that a move leaves it in place. Declared
   // before the iterators that use it.
   struct Bound {

@@ -1,8 +1,10 @@
-// What a node refuses without a leader, and while an alarm is raised.
+// What a node refuses without a leader, and while an alarm is raised; and on which thread it reads.
 
 #include "server/backend.h"
 
 #include <gtest/gtest.h>
+
+#include <thread>
 
 #include "server/loop_node.h"
 
@@ -21,7 +23,7 @@ class BackendTest : public RaftLoopTest {
       : node_(dir_, voters, WithTimeout(timeout)),
         readers_(1),
         backend_(Options(), &node_.engine(), &node_.store(), &node_.apply_loop(), &node_.loop(),
-                 &readers_, &readers_, {}) {}
+                 /*event_loop=*/nullptr, &readers_, &readers_, {}) {}
   ~BackendTest() override { readers_.Stop(); }
 
   RaftLoopOptions WithTimeout(milliseconds timeout) {
@@ -165,6 +167,106 @@ TEST_F(AlarmTest, TheCorruptMemberItselfServesNoReadsEither) {
   EXPECT_EQ(Alarm(AlarmRequest::GET, 0, etcdserverpb::NONE), "");
   ASSERT_EQ(Alarm(AlarmRequest::DEACTIVATE, 1, etcdserverpb::CORRUPT), "");
   EXPECT_EQ(Put(), "");
+}
+
+// A node whose raft takes its turns on the event loop, with the key "k" put.
+class ReadThreadTest : public RaftLoopTest {
+ protected:
+  ReadThreadTest()
+      : node_(dir_, /*voters=*/1, options_, {}, {}, /*on_event_loop=*/true),
+        readers_(1),
+        backend_({}, &node_.engine(), &node_.store(), &node_.apply_loop(), &node_.loop(),
+                 node_.event_loop(), &readers_, &readers_, {}) {
+    EXPECT_TRUE(Await(node_.Put("k", "1")).status.ok());
+    node_.loop().ReadBarrier(
+        [this](Status) { loop_thread_.set_value(std::this_thread::get_id()); });
+    loop_ = Await(loop_thread_.get_future());
+  }
+  ~ReadThreadTest() override { readers_.Stop(); }
+
+  // Reads "k", and says whether it was answered on the loop's thread.
+  bool AtOnce(bool serializable, const std::string& end = "") {
+    etcdserverpb::RangeRequest request;
+    request.set_key("k");
+    request.set_range_end(end);
+    request.set_serializable(serializable);
+    std::promise<std::thread::id> thread;
+    const auto ask = [&] {
+      backend_.Range(request, [&](Status status, etcdserverpb::RangeResponse&& response) {
+        EXPECT_TRUE(status.ok()) << status;
+        EXPECT_EQ(response.count(), 1);
+        EXPECT_EQ(response.header().revision(), node_.store().revision());
+        thread.set_value(std::this_thread::get_id());
+      });
+    };
+    if (serializable) {
+      OnLoop(ask);
+    } else {
+      ask();
+    }
+    return Await(thread.get_future()) == loop_;
+  }
+  // Raft's thread is the loop's.
+  void OnLoop(const std::function<void()>& work) {
+    std::promise<void> done;
+    node_.loop().ReadBarrier([&](Status) {
+      EXPECT_EQ(std::this_thread::get_id(), loop_);
+      work();
+      done.set_value();
+    });
+    Await(done.get_future());
+  }
+
+  std::promise<std::thread::id> loop_thread_;
+  std::thread::id loop_;
+  LoopNode node_;
+  ReaderPool readers_;
+  Backend backend_;
+};
+
+TEST_F(ReadThreadTest, OneKeyThatIsInMemoryIsReadOnTheEventLoop) {
+  EXPECT_TRUE(AtOnce(/*serializable=*/true));
+  EXPECT_TRUE(AtOnce(/*serializable=*/false));
+  EXPECT_FALSE(AtOnce(/*serializable=*/true, "l")) << "a range may take long";
+  EXPECT_FALSE(AtOnce(/*serializable=*/false, "l"));
+}
+
+TEST_F(ReadThreadTest, TheDiskIsReadByAReader) {
+  ASSERT_TRUE(node_.engine().FlushKv().ok());
+  EXPECT_FALSE(AtOnce(/*serializable=*/false));
+  EXPECT_TRUE(AtOnce(/*serializable=*/false)) << "it is in the block cache now";
+  EXPECT_TRUE(AtOnce(/*serializable=*/true));
+}
+
+TEST_F(ReadThreadTest, AnotherThreadThanTheLoopLeavesItToAReader) {
+  etcdserverpb::RangeRequest request;
+  request.set_key("k");
+  request.set_serializable(true);
+  std::promise<std::thread::id> thread;
+  backend_.Range(request, [&](Status, etcdserverpb::RangeResponse&&) {
+    thread.set_value(std::this_thread::get_id());
+  });
+  const std::thread::id answered = Await(thread.get_future());
+  EXPECT_NE(answered, loop_);
+  EXPECT_NE(answered, std::this_thread::get_id());
+}
+
+// However many reads there are, raft has its turn.
+TEST_F(ReadThreadTest, ManyReadsLeaveTheLoopItsTime) {
+  etcdserverpb::RangeRequest request;
+  request.set_key("k");
+  request.set_serializable(true);
+  std::promise<std::thread::id> thread;
+  OnLoop([&] {
+    const auto until = std::chrono::steady_clock::now() + kPatience;
+    while (node_.event_loop()->HasTime() && std::chrono::steady_clock::now() < until) {
+      backend_.Range(request, [](Status, etcdserverpb::RangeResponse&&) {});
+    }
+    backend_.Range(request, [&](Status, etcdserverpb::RangeResponse&&) {
+      thread.set_value(std::this_thread::get_id());
+    });
+  });
+  EXPECT_NE(Await(thread.get_future()), loop_);
 }
 
 }  // namespace

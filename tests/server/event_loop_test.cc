@@ -89,6 +89,26 @@ TEST(EventLoopTest, TurnsAreTakenByTheTimeThatWasAskedFor) {
   EXPECT_TRUE(turns.WaitFor(100));
 }
 
+TEST(EventLoopTest, WhatIsDoneAtOnceLeavesTheNextTurnItsTime) {
+  RunningLoop loop;
+  EXPECT_FALSE(loop.get()->HasTime()) << "not on the loop's thread";
+  std::promise<bool> ended;
+  int turn = 0;
+  bool at_first = true;  // of each turn
+  loop.get()->SetTurn([&] {
+    if (turn == 10) return Clock::time_point::max();
+    at_first = at_first && loop.get()->HasTime();
+    const auto until = Clock::now() + kPatience;
+    while (loop.get()->HasTime() && Clock::now() < until) {
+    }
+    if (loop.get()->HasTime() || ++turn == 10) ended.set_value(!loop.get()->HasTime());
+    return Clock::time_point();  // the next at once
+  });
+  EXPECT_TRUE(ended.get_future().get()) << "the time has no end";
+  loop.get()->SetTurn(nullptr);
+  EXPECT_TRUE(at_first);
+}
+
 TEST(EventLoopTest, NoTurnIsTakenAfterItWasRemoved) {
   auto turns = std::make_unique<Turns>();
   turns->next = Clock::time_point();

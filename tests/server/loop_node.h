@@ -35,8 +35,10 @@ inline constexpr auto kPatience = seconds(60);
 // nowhere.
 class LoopNode {
  public:
+  // With `on_event_loop` raft takes its turns there, as in a node.
   LoopNode(const std::string& dir, int voters, const RaftLoopOptions& options,
-           std::map<int, int> peer_ports = {}, RaftLoopHooks hooks = {}) {
+           std::map<int, int> peer_ports = {}, RaftLoopHooks hooks = {},
+           bool on_event_loop = false) {
     std::filesystem::create_directories(dir);
     store::EngineOptions engine_options;
     engine_options.path = dir + "/db";
@@ -81,7 +83,7 @@ class LoopNode {
         },
         nullptr);
     loop_->SetLogWriter(log_writer_.get());
-    loop_->Start();
+    loop_->Start(on_event_loop ? event_loop_.get() : nullptr);
   }
 
   ~LoopNode() {
@@ -125,6 +127,7 @@ class LoopNode {
   }
 
   RaftLoop& loop() { return *loop_; }
+  EventLoop* event_loop() { return event_loop_.get(); }
   store::Engine& engine() { return *engine_; }
   store::KvStore& store() { return *kv_store_; }
   store::ApplyLoop& apply_loop() { return *apply_loop_; }

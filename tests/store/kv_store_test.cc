@@ -406,14 +406,16 @@ TEST(Concurrency, ReadersNeverSeeAHalfAppliedBatchOrAHoleOfCompaction) {
         if (request.revision() < 2) continue;
       }
       if (rng.Percent(30)) request.clear_range_end(), request.set_key("k7");
-      const auto response = node.store().Range(request);
+      const bool single = request.range_end().empty();
+      auto in_memory = single ? node.store().GetInMemory(request) : std::nullopt;
+      const auto response = in_memory ? *std::move(in_memory) : node.store().Range(request);
       if (!response.ok()) {
         ASSERT_EQ(response.status(), ErrCompacted());
         ASSERT_GT(request.revision(), 0) << "a read of the newest can't be compacted";
         ++compacted;
         continue;
       }
-      ASSERT_EQ(response->kvs_size(), request.range_end().empty() ? 1 : kKeys);
+      ASSERT_EQ(response->kvs_size(), single ? 1 : kKeys);
       const int64_t at =
           request.revision() > 0 ? request.revision() : response->header().revision();
       ASSERT_GE(response->header().revision(), newest);
@@ -514,6 +516,107 @@ TEST_F(TakingAView, ACompactionAfterTheViewDoesNoHarm) {
     return view;
   });
   EXPECT_EQ(Read(&taken), std::to_string(taken.second.revision));
+}
+
+etcdserverpb::RangeRequest GetOf(const std::string& key, int64_t revision = 0) {
+  etcdserverpb::RangeRequest request;
+  request.set_key(key);
+  request.set_revision(revision);
+  return request;
+}
+
+TEST(InMemory, ABlockThatIsNotInTheCacheHasNoAnswerUntilSomebodyReadIt) {
+  TestNode node;
+  node.Put("a", "1");
+  node.Put("b", "2");
+  ASSERT_TRUE(node.store().GetInMemory(GetOf("a")).has_value()) << "in the memtable";
+  ASSERT_TRUE(node.engine().FlushKv().ok());
+  EXPECT_FALSE(node.store().GetInMemory(GetOf("a")).has_value());
+  const auto read = node.Get("a").value();
+  ASSERT_EQ(read.count(), 1);
+  const auto in_memory = node.store().GetInMemory(GetOf("a"));
+  ASSERT_TRUE(in_memory.has_value());
+  EXPECT_EQ(in_memory->value().SerializeAsString(), read.SerializeAsString());
+  node.Put("a", "3");
+  EXPECT_EQ(node.store().GetInMemory(GetOf("a")).value()->kvs(0).value(), "3");
+  EXPECT_EQ(node.store().GetInMemory(GetOf("a", 2)).value()->kvs(0).value(), "1");
+}
+
+TEST(InMemory, WhatCantBeReadIsRefusedAsEver) {
+  TestNode node;
+  for (int i = 0; i < 5; ++i) node.Put("a", std::to_string(i));
+  node.Compact(4);
+  node.CompactAll();
+  for (const int64_t at : {3, 4, 6, 7}) {
+    const auto in_memory = node.store().GetInMemory(GetOf("a", at));
+    ASSERT_TRUE(in_memory.has_value()) << at;
+    EXPECT_EQ(in_memory->status(), node.Get("a", at).status()) << at;
+  }
+  EXPECT_EQ(node.store().GetInMemory(GetOf("a", 3))->status(), ErrCompacted());
+  EXPECT_EQ(node.store().GetInMemory(GetOf("a", 7))->status(), ErrFutureRevision());
+  Flip(&node, DataKey("a", {6, 0}));
+  EXPECT_EQ(node.store().GetInMemory(GetOf("a"))->status(), node.Get("a").status());
+  EXPECT_EQ(node.Get("a").status().code(), Code::kCorruption);
+}
+
+// RocksDB keeps a mark for each version that was removed, until it compacts, and a read of the key
+// steps over all of them.
+TEST(InMemory, AKeyWithManyRemovedVersionsHasNoAnswer) {
+  TestNode node;
+  for (int i = 0; i < 1'000; ++i) node.Append(CommandType::kPut, PutOf("a", "1"));
+  node.Append(CommandType::kDeleteRange, DeleteOf("a"));
+  node.Append(CommandType::kPut, PutOf("b", "1"));
+  node.ApplyPending();
+  EXPECT_EQ(node.store().GetInMemory(GetOf("a")).value()->count(), 0);
+  node.Compact(node.store().revision());
+  node.CompactAll(100);
+  EXPECT_FALSE(node.store().GetInMemory(GetOf("a")).has_value());
+  EXPECT_EQ(node.Get("a").value().count(), 0);
+}
+
+// Tables on several levels, of which more and more comes into the cache, and a memtable.
+TEST(InMemory, AnswersAsTheDiskWouldOrNotAtAll) {
+  TestNode node;
+  Rng rng(5);
+  const auto key = [&rng] { return "key" + std::to_string(rng.Below(2'000)); };
+  for (int table = 0; table < 5; ++table) {
+    for (int i = 0; i < 1'500; ++i) {
+      if (rng.Percent(20)) {
+        node.Append(CommandType::kDeleteRange, DeleteOf(key()));
+      } else {
+        node.Append(CommandType::kPut, PutOf(key(), std::string(rng.Below(300), 'v')));
+      }
+    }
+    node.ApplyPending(100);
+    ASSERT_TRUE(node.engine().FlushKv().ok());
+    if (table == 2) {
+      ASSERT_TRUE(node.engine()
+                      .db()
+                      ->CompactRange(rocksdb::CompactRangeOptions(), node.engine().kv().get(),
+                                     nullptr, nullptr)
+                      .ok());
+    }
+  }
+  node.Restart();
+  for (int i = 0; i < 50; ++i) node.Put(key(), "new");
+  int missed = 0;
+  int answered = 0;
+  for (int i = 0; i < 6'000; ++i) {
+    auto request = GetOf(key(), rng.Percent(50) ? 0 : static_cast<int64_t>(rng.Between(1, 6'000)));
+    request.set_count_only(rng.Percent(10));
+    request.set_keys_only(rng.Percent(10));
+    const auto in_memory = node.store().GetInMemory(request);
+    const auto read = node.store().Range(request);
+    ++(in_memory ? answered : missed);
+    if (!in_memory) continue;
+    ASSERT_EQ(in_memory->status(), read.status()) << request.ShortDebugString();
+    if (read.ok()) {
+      ASSERT_EQ((*in_memory)->SerializeAsString(), read->SerializeAsString())
+          << request.ShortDebugString();
+    }
+  }
+  EXPECT_GT(missed, 20);
+  EXPECT_GT(answered, 3'000);
 }
 
 // The prefix extractor and its filters must never hide a version, whatever tables hold it.

@@ -64,6 +64,7 @@ class ModelRun {
     node_.CompactAll(1 + rng_.Below(20));
     CheckEverything();
     CheckLeftovers();
+    ASSERT_GT(answered_in_memory_, 0);
   }
 
   // The log that was made, applied to another store in other batches, with compaction at other
@@ -139,6 +140,11 @@ class ModelRun {
     const auto request = requests_.Range(model_.revision(), model_.compact_revision());
     ASSERT_EQ(Text(node_.store().Range(request)), Text(model_.Range(request)))
         << request.ShortDebugString();
+    if (!request.range_end().empty()) return;
+    if (const auto in_memory = node_.store().GetInMemory(request)) {
+      ++answered_in_memory_;
+      ASSERT_EQ(Text(*in_memory), Text(model_.Range(request))) << request.ShortDebugString();
+    }
   }
 
   void Disturb() {
@@ -196,6 +202,7 @@ class ModelRun {
   Rng rng_;
   ReferenceModel model_;
   TestNode node_;
+  int answered_in_memory_ = 0;
   // Of each entry of the log: what was asked and what the model answered.
   std::vector<std::string> asked_;
   std::vector<std::string> answers_;
