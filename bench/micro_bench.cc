@@ -219,6 +219,17 @@ class GetWork : public StoreWork {
   }
 };
 
+// Of keys written since the start, so that where they are is remembered.
+class GetInMemoryWork : public StoreWork {
+  uint64_t Step() override {
+    etcdserverpb::RangeRequest request;
+    request.set_key(KnownKey());
+    if (node_.store().GetInMemory(request)) return 1;
+    if (!node_.store().Range(request).ok()) std::abort();  // its block is in the cache from now on
+    return 1;
+  }
+};
+
 class RangeWork : public StoreWork {
   uint64_t Step() override {
     const uint64_t from = rng_.Below(kKeys - 100);
@@ -322,6 +333,7 @@ BENCHMARK(Time<PutNewWork>)->Name("apply: put a new key");
 BENCHMARK(Time<PutExistingWork>)->Name("apply: put a key that exists");
 BENCHMARK(Time<TxnWork>)->Name("apply: compare and put");
 BENCHMARK(Time<GetWork>)->Name("get a key");
+BENCHMARK(Time<GetInMemoryWork>)->Name("get a key from memory");
 BENCHMARK(Time<RangeWork>)->Name("range of 100 keys");
 
 void TimeLogWriter(benchmark::State& state) {
@@ -365,6 +377,7 @@ const std::map<std::string, std::function<std::unique_ptr<Work>()>> kCounted = {
     {"put_existing", Make<PutExistingWork>},
     {"txn", Make<TxnWork>},
     {"get", Make<GetWork>},
+    {"get_in_memory", Make<GetInMemoryWork>},
     {"range_100", Make<RangeWork>},
 };
 

@@ -5,6 +5,7 @@
 
 #include <rocksdb/iterator.h>
 #include <rocksdb/options.h>
+#include <rocksdb/slice.h>
 #include <rocksdb/write_batch.h>
 
 #include "common/check.h"
@@ -109,8 +110,8 @@ void KvStore::Install(FamilyHandle kv, Contents contents) {
   cluster_ = std::move(contents.cluster);
   sessions_.emplace(engine_->db(), kv, session_limits_);
   compactor_.emplace(engine_->db(), kv);
-  newest_.emplace(engine_->newest_versions_bytes());
-  auto served = std::make_shared<Served>(std::move(kv), current_);
+  newest_ = std::make_shared<NewestVersions>(engine_->newest_versions_bytes());
+  auto served = std::make_shared<Served>(std::move(kv), newest_, current_);
   std::lock_guard lock(mutex_);
   served_ = std::move(served);
   published_ = current_;
@@ -158,7 +159,7 @@ void KvStore::Apply(std::span<const Entry> entries, std::vector<ApplyResult>* re
   results->resize(entries.size());
   if (entries.empty()) return;
   StopCountingOnThisThread();
-  BatchApplier applier(engine_, &*sessions_, &cluster_, &*newest_, current_, &batch_);
+  BatchApplier applier(engine_, &*sessions_, &cluster_, newest_.get(), current_, &batch_);
   for (size_t i = 0; i < entries.size(); ++i) applier.Apply(entries[i], &(*results)[i]);
   applier.Finish();
   Write(&batch_);
@@ -223,12 +224,52 @@ StatusOr<etcdserverpb::RangeResponse> KvStore::Range(
   return response;
 }
 
+// A get of a key's newest version, where the apply thread remembers which that is: one record is
+// looked up, and no iterator made that searches every level. False where that is no answer, for
+// whatever reason: the search then says which.
+//
+// The revision is read first: whatever was written up to it had been stored by then, so that what
+// is remembered is the newest version at that revision, unless it is newer still.
+bool KvStore::GetRemembered(const etcdserverpb::RangeRequest& request,
+                            etcdserverpb::RangeResponse* response) const {
+  if (request.revision() > 0) return false;
+  const std::shared_ptr<Served> served = Serve();
+  const ReadBounds bounds{.revision = served->revision.load()};
+  Revision mod;
+  bool tombstone = false;
+  if (!served->newest->FindRevision(request.key(), &mod, &tombstone)) return false;
+  if (mod.main > bounds.revision) return false;
+  if (tombstone) {
+    AnswerOneKey(nullptr, bounds, request, response);
+    return true;
+  }
+  rocksdb::ReadOptions options;
+  options.read_tier = rocksdb::kBlockCacheTier;
+  const std::string data_key = DataKey(request.key(), mod);
+  rocksdb::PinnableSlice bytes;
+  const rocksdb::Status status = engine_->db()->Get(options, served->kv.get(), data_key, &bytes);
+  // RocksDB says OK and gives nothing when the table that may have it is not open.
+  if (!status.ok() || bytes.empty()) return false;
+  DataRecord record;
+  if (!DecodeDataRecord(data_key, View(bytes), &record).ok()) return false;
+  const KeyVersion version{.key = request.key(),
+                           .mod = mod,
+                           .create_revision = record.create_revision,
+                           .version = record.version,
+                           .lease = record.lease,
+                           .value = record.value};
+  AnswerOneKey(&version, bounds, request, response);
+  return true;
+}
+
 std::optional<StatusOr<etcdserverpb::RangeResponse>> KvStore::GetInMemory(
     const etcdserverpb::RangeRequest& request) const {
   RAFTKV_CHECK(request.range_end().empty(), "a range may take long");
+  StopCountingOnThisThread();
+  etcdserverpb::RangeResponse response;
+  if (GetRemembered(request, &response)) return response;
   auto [view, bounds] =
       Take([this](const FamilyHandle& kv) { return MvccView::ForKeyInMemory(engine_->db(), kv); });
-  etcdserverpb::RangeResponse response;
   const Status status = ReadRange(&view, bounds, request, &response);
   if (view.missed()) return std::nullopt;
   if (!status.ok()) return status;

@@ -100,12 +100,15 @@ class KvStore {
   // A column family and what readers of it go by (take_view.h says in which order). They are one
   // object, so that nobody can read one family with the bounds of another.
   struct Served {
-    Served(FamilyHandle family, const AppliedRecord& applied)
+    Served(FamilyHandle family, std::shared_ptr<const NewestVersions> written,
+           const AppliedRecord& applied)
         : kv(std::move(family)),
+          newest(std::move(written)),
           revision(applied.revision),
           compact_revision(applied.compact_revision) {}
 
     const FamilyHandle kv;
+    const std::shared_ptr<const NewestVersions> newest;  // of this family
     std::atomic<int64_t> revision;
     std::atomic<int64_t> compact_revision;
   };
@@ -124,6 +127,8 @@ class KvStore {
   std::shared_ptr<Served> Serve() const;
   std::pair<MvccView, ReadBounds> Take(
       const std::function<MvccView(const FamilyHandle&)>& make) const;
+  bool GetRemembered(const etcdserverpb::RangeRequest& request,
+                     etcdserverpb::RangeResponse* response) const;
   void Write(rocksdb::WriteBatch* batch);
   void Publish(const AppliedRecord& applied, bool cluster_changed);
   void Install(FamilyHandle kv, Contents contents);
@@ -137,7 +142,7 @@ class KvStore {
   ClusterState cluster_;
   std::optional<SessionTable> sessions_;
   std::optional<Compactor> compactor_;
-  std::optional<NewestVersions> newest_;
+  std::shared_ptr<NewestVersions> newest_;
 
   // What readers go by: all guarded by mutex_, and changed together by a switch.
   mutable std::mutex mutex_;

@@ -1,6 +1,7 @@
 #include "store/newest_versions.h"
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cstring>
 #include <functional>
@@ -35,6 +36,54 @@ bool NewestVersions::Find(std::string_view key, KeyVersion* version) const {
   return true;
 }
 
+// No fences, which ThreadSanitizer does not know: a reader that gets anything new out of the slot
+// has acquired what came before, and so sees that `changes` moved.
+void NewestVersions::Write(Slot* slot, const Slot& value) {
+  const uint32_t before = slot->changes;
+  const std::atomic_ref<uint32_t> changes(slot->changes);
+  changes.store(before + 1, std::memory_order_relaxed);
+  std::atomic_ref<uint32_t>(slot->sub).store(value.sub, std::memory_order_release);
+  auto* const to = reinterpret_cast<uint64_t*>(slot);
+  uint64_t words[kSlotWords];
+  std::memcpy(words, &value, sizeof(Slot));
+  for (size_t i = 1; i < kSlotWords; ++i) {
+    std::atomic_ref<uint64_t>(to[i]).store(words[i], std::memory_order_release);
+  }
+  changes.store(before + 2, std::memory_order_release);
+}
+
+bool NewestVersions::Read(const Slot& slot, Slot* value) {
+  // atomic_ref takes no const before C++26; nothing is written.
+  auto* const from = const_cast<Slot*>(&slot);
+  const std::atomic_ref<uint32_t> changes(from->changes);
+  const uint32_t before = changes.load(std::memory_order_acquire);
+  if (before % 2 != 0) return false;
+  uint64_t words[kSlotWords];
+  auto* const at = reinterpret_cast<uint64_t*>(from);
+  for (size_t i = 1; i < kSlotWords; ++i) {
+    words[i] = std::atomic_ref<uint64_t>(at[i]).load(std::memory_order_acquire);
+  }
+  const uint32_t sub = std::atomic_ref<uint32_t>(from->sub).load(std::memory_order_acquire);
+  if (changes.load(std::memory_order_relaxed) != before) return false;
+  words[0] = 0;
+  std::memcpy(value, words, sizeof(Slot));
+  value->sub = sub;
+  return true;
+}
+
+bool NewestVersions::FindRevision(std::string_view key, Revision* mod, bool* tombstone) const {
+  const Slot* set = SetOf(key);
+  if (set == nullptr) return false;
+  for (size_t i = 0; i < kWays; ++i) {
+    Slot slot;
+    if (!Read(set[i], &slot) || !slot.Holds(key)) continue;
+    *mod = {slot.mod, slot.sub};
+    *tombstone = slot.tombstone;
+    return true;
+  }
+  return false;
+}
+
 void NewestVersions::Store(const KeyVersion& version) {
   Slot* set = SetOf(version.key);
   if (set == nullptr) return;
@@ -43,15 +92,17 @@ void NewestVersions::Store(const KeyVersion& version) {
   if (slot == set + kWays) {
     slot = std::min_element(set, set + kWays,
                             [](const Slot& a, const Slot& b) { return a.mod < b.mod; });
-    slot->key_size = static_cast<uint8_t>(version.key.size());
-    std::memcpy(slot->key, version.key.data(), version.key.size());
   }
-  slot->mod = version.mod.main;
-  slot->sub = version.mod.sub;
-  slot->tombstone = version.tombstone;
-  slot->create_revision = version.create_revision;
-  slot->version = version.version;
-  slot->lease = version.lease;
+  Slot value{};
+  value.sub = version.mod.sub;
+  value.mod = version.mod.main;
+  value.create_revision = version.create_revision;
+  value.version = version.version;
+  value.lease = version.lease;
+  value.tombstone = version.tombstone;
+  value.key_size = static_cast<uint8_t>(version.key.size());
+  std::memcpy(value.key, version.key.data(), version.key.size());
+  Write(slot, value);
 }
 
 }  // namespace raftkv::store

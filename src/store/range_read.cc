@@ -160,4 +160,12 @@ Status ReadRange(MvccView* view, const ReadBounds& bounds, const RangeRequest& r
   return Status::Ok();
 }
 
+void AnswerOneKey(const KeyVersion* version, const ReadBounds& bounds, const RangeRequest& request,
+                  etcdserverpb::RangeResponse* response) {
+  Collector collector(request, response);
+  if (version != nullptr) collector.Add(*version);
+  collector.Finish();
+  response->mutable_header()->set_revision(bounds.revision);
+}
+
 }  // namespace raftkv::store

@@ -22,6 +22,10 @@ Status CheckReadRevision(int64_t revision, const ReadBounds& bounds);
 Status ReadRange(MvccView* view, const ReadBounds& bounds,
                  const etcdserverpb::RangeRequest& request, etcdserverpb::RangeResponse* response);
 
+// The same for one key whose newest version is known; null: there is none, or a tombstone.
+void AnswerOneKey(const KeyVersion* version, const ReadBounds& bounds,
+                  const etcdserverpb::RangeRequest& request, etcdserverpb::RangeResponse* response);
+
 // Writes `version` to `out`.
 void ToKeyValue(const KeyVersion& version, mvccpb::KeyValue* out);
 

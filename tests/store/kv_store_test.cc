@@ -542,6 +542,26 @@ TEST(InMemory, ABlockThatIsNotInTheCacheHasNoAnswerUntilSomebodyReadIt) {
   EXPECT_EQ(node.store().GetInMemory(GetOf("a", 2)).value()->kvs(0).value(), "1");
 }
 
+TEST(InMemory, WhereAKeysNewestVersionIsIsRemembered) {
+  TestNode node;
+  node.Put("a", "1");
+  node.Put("b", "2");
+  node.Delete("b");
+  node.Put("a", "3");
+  ASSERT_TRUE(node.engine().FlushKv().ok());
+  // That a key was deleted needs no look at the table.
+  const auto deleted = node.store().GetInMemory(GetOf("b"));
+  ASSERT_TRUE(deleted.has_value());
+  EXPECT_EQ(deleted->value().SerializeAsString(), node.Get("b").value().SerializeAsString());
+  // And with its block in the cache a version is found as by a search.
+  for (const char* key : {"a", "b", "c"}) {
+    const auto searched = node.Get(key).value();
+    const auto remembered = node.store().GetInMemory(GetOf(key));
+    ASSERT_TRUE(remembered.has_value()) << key;
+    EXPECT_EQ(remembered->value().SerializeAsString(), searched.SerializeAsString()) << key;
+  }
+}
+
 TEST(InMemory, WhatCantBeReadIsRefusedAsEver) {
   TestNode node;
   for (int i = 0; i < 5; ++i) node.Put("a", std::to_string(i));
@@ -570,8 +590,10 @@ TEST(InMemory, AKeyWithManyRemovedVersionsHasNoAnswer) {
   EXPECT_EQ(node.store().GetInMemory(GetOf("a")).value()->count(), 0);
   node.Compact(node.store().revision());
   node.CompactAll(100);
+  node.Restart();  // until then it is remembered that the key was deleted
+  EXPECT_EQ(node.Get("a").value().count(), 0) << "reads the blocks with the marks";
   EXPECT_FALSE(node.store().GetInMemory(GetOf("a")).has_value());
-  EXPECT_EQ(node.Get("a").value().count(), 0);
+  EXPECT_TRUE(node.store().GetInMemory(GetOf("b")).has_value());
 }
 
 // Tables on several levels, of which more and more comes into the cache, and a memtable.

@@ -3,8 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <map>
 #include <string>
+#include <thread>
 
 #include "common/rng.h"
 
@@ -47,6 +49,37 @@ TEST(NewestVersions, FindsWhatWasStoredLast) {
   newest.Store(Version("a", 10));
   ExpectFound(newest, "a", 10);
   EXPECT_FALSE(newest.Find("b", &found));
+}
+
+// What another thread finds was stored as it is, and for one key never goes back.
+TEST(NewestVersions, OtherThreadsFindWholeVersions) {
+  constexpr int64_t kStored = 200'000;
+  NewestVersions newest(4 * 256);
+  const auto key = [](int64_t mod) { return "key" + std::to_string(mod % 11); };
+  std::atomic<bool> ended = false;
+  std::atomic<int> found = 0;
+  const auto look = [&] {
+    std::map<std::string, int64_t> last;
+    for (int64_t i = 0; !ended || i < 1'000; ++i) {
+      Revision mod;
+      bool tombstone = false;
+      if (!newest.FindRevision(key(i), &mod, &tombstone)) continue;
+      ++found;
+      const KeyVersion stored = Version("", mod.main);
+      ASSERT_EQ(key(mod.main), key(i));
+      ASSERT_EQ(mod, stored.mod);
+      ASSERT_EQ(tombstone, stored.tombstone);
+      ASSERT_GE(mod.main, last[key(i)]);
+      last[key(i)] = mod.main;
+    }
+  };
+  std::thread reader(look);
+  std::thread another(look);
+  for (int64_t mod = 1; mod <= kStored; ++mod) newest.Store(Version(key(mod), mod));
+  ended = true;
+  reader.join();
+  another.join();
+  EXPECT_GT(found, 0);
 }
 
 TEST(NewestVersions, KeysThatAreTooLongAreNotKept) {
