@@ -208,6 +208,7 @@ void RaftLoop::Work() {
   NoticeCommittedMembership();
   TellCommitIfDue(Clock::now());
   while (core_->HasOutput()) CarryOut(core_->TakeOutput());
+  AnswerReads();
   PublishStatus();
 }
 
@@ -402,6 +403,15 @@ void RaftLoop::DispatchReads() {
   }
 }
 
+// Here and not on the apply thread, which would be held up. Each batch that was applied is followed
+// by a turn.
+void RaftLoop::AnswerReads() {
+  while (!confirmed_reads_.empty() && confirmed_reads_.begin()->first <= apply_loop_->applied()) {
+    const auto node = confirmed_reads_.extract(confirmed_reads_.begin());
+    for (const ReadRequest& request : node.mapped()) request.ready(Status::Ok());
+  }
+}
+
 void RaftLoop::ExpireRequests(Clock::time_point now) {
   // Deadlines grow along the deque: the timeout is one for all.
   for (Proposed& proposed : proposed_) {
@@ -463,12 +473,7 @@ void RaftLoop::CarryOut(raft::Output output) {
     auto node = reads_.extract(read.token);
     if (node.empty()) continue;
     reads_confirmed_ += node.mapped().size();
-    auto requests = std::make_shared<std::vector<ReadRequest>>(std::move(node.mapped()));
-    apply_loop_->WhenApplied(read.index, [requests](bool applied) {
-      for (ReadRequest& request : *requests) {
-        request.ready(applied ? Status::Ok() : store::ErrStopped());
-      }
-    });
+    confirmed_reads_.emplace(read.index, std::move(node.mapped()));
   }
   for (const raft::ReadToken token : output.failed_reads) {
     auto node = reads_.extract(token);
@@ -580,6 +585,7 @@ void RaftLoop::FailEverything() {
   }
   MoveAll(&parked_reads_, &waiting_reads_);
   for (auto& [token, requests] : reads_) MoveAll(&requests, &waiting_reads_);
+  for (auto& [index, requests] : confirmed_reads_) MoveAll(&requests, &waiting_reads_);
   for (ReadRequest& request : waiting_reads_) request.ready(store::ErrStopped());
   for (Transfer& transfer : transfers_) transfer.done(store::ErrStopped());
   member_changes_.FailAll(store::ErrStopped());

@@ -106,7 +106,7 @@ class RaftLoop {
   void Write(std::string command, store::ApplyCallback done, bool internal = false);
 
   // Calls `ready` once a read of the local state is linearizable (thesis 6.4), or with why it never
-  // will be. `timeout` 0: the request timeout. On the raft or apply thread.
+  // will be. `timeout` 0: the request timeout. On the raft thread.
   void ReadBarrier(ReadCallback ready, std::chrono::milliseconds timeout = {});
 
   // Hands leadership to `target`, or to the most caught-up member when it is none. `done` gets OK
@@ -228,6 +228,7 @@ class RaftLoop {
   void ProposeWrites();
   void ForwardWrites(NodeId leader);
   void DispatchReads();
+  void AnswerReads();
   void ExpireRequests(Clock::time_point now);
 
   void CarryOut(raft::Output output);
@@ -284,6 +285,7 @@ class RaftLoop {
   std::vector<ReadRequest> waiting_reads_;
   std::vector<ReadRequest> parked_reads_;
   std::map<raft::ReadToken, std::vector<ReadRequest>> reads_;
+  std::multimap<Index, std::vector<ReadRequest>> confirmed_reads_;  // until that index is applied
   std::vector<Transfer> transfers_;
   MemberChanges member_changes_;
   std::shared_ptr<const Membership> membership_;

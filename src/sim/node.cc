@@ -414,7 +414,10 @@ void SimNode::ServeReads(Index applied) {
     const Read read = process_->ready_reads.extract(process_->ready_reads.begin()).mapped();
     etcdserverpb::RangeRequest request;
     request.set_key(read.key);
-    StatusOr<etcdserverpb::RangeResponse> response = process_->store->Range(request);
+    // As a node does.
+    auto in_memory = process_->store->GetInMemory(request);
+    StatusOr<etcdserverpb::RangeResponse> response =
+        in_memory ? *std::move(in_memory) : process_->store->Range(request);
     OrFail(response.status());
     Answer answer;
     answer.request = read.request;

@@ -58,6 +58,9 @@ class ApplyLoop {
   // is already, else on the apply thread. With false if the loop stops first. Any thread.
   void WhenApplied(Index index, std::function<void(bool applied)> ready);
 
+  // What WhenApplied would answer at once. Any thread.
+  Index applied() const { return Index(applied_index_.load()); }
+
   // Calls `done` on the apply thread once versions made unreachable by compaction up to `revision`
   // are gone (etcd's physical compaction). With false if the loop stops first.
   void WhenCompacted(int64_t revision, std::function<void(bool compacted)> done);

@@ -119,33 +119,65 @@ TEST_F(RaftLoopTest, AForwardedWriteThatTheLeaderRefusesHasFailed) {
   EXPECT_EQ(Await(std::move(put)).status.code(), Code::kInvalidArgument);
 }
 
+// Holds up the apply thread once the write that it gates is applied, until it is opened.
+class Gate {
+ public:
+  explicit Gate(LoopNode* node) {
+    etcdserverpb::PutRequest put;
+    put.set_key("gate");
+    node->loop().Write(
+        store::EncodeCommand(store::CommandType::kPut, 1, {}, put.SerializeAsString()),
+        [this](store::ApplyResult&&) {
+          held_.set_value();
+          open_.get_future().wait();
+        });
+    Await(held_.get_future());
+  }
+  void Open() { open_.set_value(); }
+
+ private:
+  std::promise<void> held_;
+  std::promise<void> open_;
+};
+
+// Starts a put, and returns when it is committed.
+std::future<store::ApplyResult> Commit(LoopNode* node) {
+  const Index before = node->store().applied().position.index;
+  auto put = node->Put("k", "v2");
+  const auto deadline = RaftLoop::Clock::now() + kPatience;
+  while (node->loop().status().commit <= before && RaftLoop::Clock::now() < deadline) {
+    std::this_thread::yield();
+  }
+  return put;
+}
+
 TEST_F(RaftLoopTest, AReadWaitsUntilWhatIsCommittedIsApplied) {
   LoopNode node(dir_, 1, options_);
   ASSERT_TRUE(Await(node.Put("k", "v1")).status.ok());
-  // Holds up the apply thread once the write that it gates is applied.
-  std::promise<void> open;
-  std::promise<void> held;
-  etcdserverpb::PutRequest put;
-  put.set_key("gate");
-  node.loop().Write(store::EncodeCommand(store::CommandType::kPut, 1, {}, put.SerializeAsString()),
-                    [&](store::ApplyResult&&) {
-                      held.set_value();
-                      open.get_future().wait();
-                    });
-  Await(held.get_future());
-  const Index before = node.store().applied().position.index;
-  auto behind = node.Put("k", "v2");
-  const auto deadline = RaftLoop::Clock::now() + kPatience;
-  while (node.loop().status().commit <= before && RaftLoop::Clock::now() < deadline) {
-    std::this_thread::yield();
-  }
+  Gate gate(&node);
+  auto behind = Commit(&node);
   auto read = node.Read();
   EXPECT_EQ(read.wait_for(milliseconds(100)), std::future_status::timeout);
-  open.set_value();
+  gate.Open();
   EXPECT_TRUE(Await(std::move(read)).ok());
   etcdserverpb::RangeRequest range;
   range.set_key("k");
   EXPECT_EQ(node.store().Range(range).value().kvs(0).value(), "v2");
+  EXPECT_TRUE(Await(std::move(behind)).status.ok());
+}
+
+TEST_F(RaftLoopTest, AReadThatWaitsForApplyIsRefusedAtTheStop) {
+  LoopNode node(dir_, 1, options_);
+  Gate gate(&node);
+  auto behind = Commit(&node);
+  auto read = node.Read();
+  const auto deadline = RaftLoop::Clock::now() + kPatience;
+  while (node.loop().status().reads == 0 && RaftLoop::Clock::now() < deadline) {
+    std::this_thread::yield();
+  }
+  node.loop().Stop();
+  EXPECT_EQ(Await(std::move(read)), store::ErrStopped());
+  gate.Open();
   EXPECT_TRUE(Await(std::move(behind)).status.ok());
 }
 
