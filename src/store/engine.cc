@@ -13,6 +13,7 @@
 #include "store/engine_options.h"
 #include "store/identity_codec.h"
 #include "store/info_log.h"
+#include "store/wal_file_system.h"
 
 namespace raftkv::store {
 namespace {
@@ -192,7 +193,10 @@ StatusOr<std::unique_ptr<Engine>> Engine::OpenReadOnly(const EngineOptions& opti
   // Starting sixteen threads for each column family takes longer than opening its tables.
   db_options.max_file_opening_threads = 1;
   // The tables that the node deletes meanwhile can be read as long as they are open.
-  if (access == Access::kReadWhileRunning) db_options.max_open_files = -1;
+  if (access == Access::kReadWhileRunning) {
+    db_options.max_open_files = -1;
+    if (options.env == nullptr) db_options.env = DefaultEnv(WalReading::kWhileWritten);
+  }
   RAFTKV_ASSIGN_OR_RETURN(const std::vector<std::string> kv_families,
                           FindKvFamilies(options, db_options));
   std::unique_ptr<Engine> engine(new Engine);

@@ -7,6 +7,7 @@
 #include <rocksdb/table.h>
 
 #include "store/kv_prefix.h"
+#include "store/wal_file_system.h"
 
 namespace raftkv::store {
 namespace {
@@ -44,8 +45,8 @@ void SetDurability(const EngineOptions& options, rocksdb::DBOptions* db) {
   db->use_fsync = false;
   // The log writer syncs each batch, so there is nothing to smooth.
   db->wal_bytes_per_sync = 0;
-  // Blocks of the WAL are allocated ahead (without changing the file's size), so that a sync writes
-  // data and not the file system's maps.
+  // Blocks of the WAL are allocated ahead (without changing the file's size), so that they lie
+  // together. That a sync need not write the file system's maps takes more (wal_file_system.h).
   db->allow_fallocate = true;
   // Checksums on everything read, and a read error or failed flush stops all writing.
   db->paranoid_checks = true;
@@ -98,7 +99,7 @@ rocksdb::BlockBasedTableOptions TableOptions(const std::shared_ptr<rocksdb::Cach
 
 rocksdb::DBOptions DatabaseOptions(const EngineOptions& options) {
   rocksdb::DBOptions db;
-  if (options.env != nullptr) db.env = options.env;
+  db.env = options.env != nullptr ? options.env : DefaultEnv();
   // With CURRENT lost, a second try with create_if_missing succeeded, on an empty database.
   db.create_if_missing = false;
   db.create_missing_column_families = false;

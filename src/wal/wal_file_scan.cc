@@ -8,6 +8,7 @@
 
 #include "common/coding.h"
 #include "store/engine.h"
+#include "store/wal_file_system.h"
 #include "wal/wal_format.h"
 
 namespace raftkv::wal {
@@ -182,6 +183,8 @@ Status ReadFile(rocksdb::SequentialFile* file, const std::string& path, uint64_t
     for (size_t at = 0; at < bytes.size(); at += kWalBlockBytes) {
       walker.TakeBlock(bytes.substr(at, kWalBlockBytes), scan->report.bytes + at);
     }
+    const size_t last = bytes.find_last_not_of('\0');
+    if (last != std::string_view::npos) scan->data_end = scan->report.bytes + last + 1;
     scan->report.bytes += bytes.size();
     if (bytes.size() < buffer.size()) break;
   }
@@ -193,7 +196,7 @@ Status ReadFile(rocksdb::SequentialFile* file, const std::string& path, uint64_t
 
 StatusOr<WalFileScan> ScanWalFile(const std::string& path, uint64_t file_number,
                                   const WalRecordFn& on_record, rocksdb::Env* env) {
-  if (env == nullptr) env = rocksdb::Env::Default();
+  if (env == nullptr) env = store::DefaultEnv();
   std::unique_ptr<rocksdb::SequentialFile> file;
   RAFTKV_RETURN_IF_ERROR(
       store::FromRocksDb(env->NewSequentialFile(path, &file, rocksdb::EnvOptions()),

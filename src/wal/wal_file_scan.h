@@ -21,6 +21,8 @@ struct WalFileScan {
   uint64_t damage_offset = 0;
   // An intact chunk at or behind the damage.
   std::optional<uint64_t> intact_offset;
+  // Behind the last byte that is not zero.
+  uint64_t data_end = 0;
   // From the damage on there are only zeros.
   bool zero_tail = false;
 };

@@ -24,7 +24,7 @@ inline constexpr size_t kRecyclableHeaderBytes = 11;
 inline constexpr size_t kBatchHeaderBytes = 12;
 
 enum class ChunkType : uint8_t {
-  kZero = 0,  // what a preallocated, never written region reads as
+  kZero = 0,  // what a region that was never written reads as
   kFull = 1,
   kFirst = 2,
   kMiddle = 3,

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "store/engine_files.h"
+#include "store/wal_file_system.h"
 #include "wal/wal_file_scan.h"
 #include "wal/wal_format.h"
 
@@ -25,8 +26,8 @@ std::string Where(const std::string& db_path, const WalFileScan& scan) {
 // itself be cut off.
 bool IsUnused(const WalFileScan& scan) {
   if (scan.report.writes > 0 || scan.intact_offset) return false;
-  const uint64_t rest = scan.report.bytes - scan.report.valid_bytes;
-  return scan.damage.empty() || scan.zero_tail || rest <= kChunkHeaderBytes + kBatchHeaderBytes;
+  return scan.damage.empty() || scan.zero_tail ||
+         scan.data_end <= scan.report.valid_bytes + kChunkHeaderBytes + kBatchHeaderBytes;
 }
 
 // The verdict on the file at `at`, the oldest with damage.
@@ -54,7 +55,7 @@ StatusOr<WalScan> JudgeDamage(const std::string& db_path, const std::vector<WalF
 }  // namespace
 
 StatusOr<WalScan> ScanWalFiles(const std::string& db_path, rocksdb::Env* env) {
-  if (env == nullptr) env = rocksdb::Env::Default();
+  if (env == nullptr) env = store::DefaultEnv();
   bool is_directory = false;
   if (!env->IsDirectory(db_path, &is_directory).ok() || !is_directory) {
     return Status(Code::kNotFound, "there is no database directory " + db_path);

@@ -4,6 +4,9 @@
 // No wal_recovery_mode does (docs/durability.md): point-in-time drops synced records behind a
 // flipped bit, absolute refuses an honest torn tail. Read-only.
 //
+// Files are read as RocksDB reads them, without the zeros that are written ahead of the log
+// (store/wal_file_system.h).
+//
 // The rule: a crash can only leave bad bytes where nothing was synced after them. So bad bytes at
 // the end of what was logged are a torn tail, and bad bytes with anything intact behind them are
 // damage. It errs on the side of refusing, in two cases on purpose:

@@ -6,7 +6,9 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "common/check.h"
 #include "store/engine_files.h"
+#include "store/wal_file_system.h"
 #include "tools/dump_fixture.h"
 #include "tools/new_node.h"
 #include "wal/entry_codec.h"
@@ -66,6 +68,12 @@ class DumpSalvageTest : public DumpTest {
     return Db() + "/" + fs::path(newest).filename().string();
   }
 
+  // While a node runs, zeros may follow.
+  static uint64_t LogBytes(const std::string& wal) {
+    uint64_t bytes = 0;
+    RAFTKV_CHECK(store::DefaultEnv()->GetFileSize(wal, &bytes).ok(), "no WAL file " + wal);
+    return bytes;
+  }
   std::string NewestWal() { return store::WalFiles(Db()).value().back().path; }
 
   // What was cut off the log can't be applied again.
@@ -190,9 +198,9 @@ TEST_F(DumpSalvageTest, ALostManifestIsSaidAndTheTablesAreRead) {
 TEST_F(DumpSalvageTest, BehindDamageInTheWalNothingIsApplied) {
   MakeNode();
   const std::string wal = NewestWal();
-  const uint64_t before = fs::file_size(wal);
+  const uint64_t before = LogBytes(wal);
   node_->Append({Put(10, 2, "k10", "v")}, {Term(2), NodeId(0xa2), Index(9)});
-  const uint64_t between = fs::file_size(wal);
+  const uint64_t between = LogBytes(wal);
   node_->Append({Put(11, 2, "k11", "v")}, {Term(2), NodeId(0xa2), Index(9)});
   node_->Append({Put(12, 2, "k12", "v")}, {Term(2), NodeId(0xa2), Index(9)});
   Crash();
@@ -221,7 +229,7 @@ TEST_F(DumpSalvageTest, DamageThatTheTablesMakeUpForIsNoLoss) {
   MakeNode();
   const std::string wal = NewestWal();
   node_->Append({Put(10, 2, "k10", "v")}, {Term(2), NodeId(0xa2), Index(9)});
-  const uint64_t first = fs::file_size(wal);
+  const uint64_t first = LogBytes(wal);
   node_->Append({Put(11, 2, "k11", "v")}, {Term(2), NodeId(0xa2), Index(10)});
   // RocksDB removes the file once it is flushed, unless raft_meta still needs it.
   fs::copy_file(wal, wal + ".kept");

@@ -223,7 +223,7 @@ TEST(Engine, ClosingFlushesNothingAndFlushAllLeavesNothingToReplay) {
     EXPECT_EQ((*engine)->IntProperty((*engine)->raft_log(), "rocksdb.num-entries-active-mem-table"),
               0u);
   }
-  for (const std::string& wal : WalPaths(path)) EXPECT_EQ(fs::file_size(wal), 0u) << wal;
+  for (const std::string& wal : WalPaths(path)) EXPECT_EQ(LogBytes(wal), 0u) << wal;
   const auto engine = Engine::Open(TestOptions(path));
   std::string value;
   ASSERT_TRUE((*engine)->db()->Get({}, (*engine)->kv().get(), "k", &value).ok());
@@ -245,7 +245,7 @@ TEST(Engine, FlushingKvAndThenTheLogFreesTheWal) {
   ASSERT_TRUE(db->Put(NoWal(), (*engine)->kv().get(), "a", value).ok());
   const auto wal_bytes = [&] {
     uint64_t bytes = 0;
-    for (const std::string& wal : WalPaths(path)) bytes += fs::file_size(wal);
+    for (const std::string& wal : WalPaths(path)) bytes += LogBytes(wal);
     return bytes;
   };
   ASSERT_TRUE((*engine)->FlushKv().ok());

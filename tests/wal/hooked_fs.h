@@ -10,6 +10,8 @@
 #include <rocksdb/env.h>
 #include <rocksdb/file_system.h>
 
+#include "store/wal_file_system.h"
+
 namespace raftkv::wal {
 
 enum class FileOp { kCreate, kAppend, kSync, kRename, kDelete, kTruncate, kLink };
@@ -54,9 +56,13 @@ class HookedFileSystem : public rocksdb::FileSystemWrapper {
   std::map<std::string, uint64_t> synced_;
 };
 
-// A hooked file system and the Env to hand to the engine. Must outlive the engine.
+// A hooked file system and the Env to hand to the engine. Must outlive the engine. The zeros that
+// are written ahead in the WAL are not seen by the hook.
 struct HookedEnv {
-  HookedEnv() : fs(std::make_shared<HookedFileSystem>()), env(rocksdb::NewCompositeEnv(fs)) {}
+  explicit HookedEnv(uint64_t wal_fill_bytes = 0)
+      : fs(std::make_shared<HookedFileSystem>()),
+        env(rocksdb::NewCompositeEnv(
+            store::NewWalFileSystem(fs, wal_fill_bytes, store::WalReading::kAtRest))) {}
   std::shared_ptr<HookedFileSystem> fs;
   std::unique_ptr<rocksdb::Env> env;
 };

@@ -16,6 +16,7 @@
 #include "store/engine_files.h"
 #include "store/engine_options.h"
 #include "wal/log_store.h"
+#include "wal/wal_file_scan.h"
 #include "wal/wal_scanner.h"
 
 namespace raftkv::wal {
@@ -125,6 +126,14 @@ void WriteFileBytes(const std::string& path, const std::string& bytes) {
   RAFTKV_CHECK(ftruncate(fd, written) == 0, "cannot cut " + path);
   close(fd);
 }
+
+uint64_t LogBytes(const std::string& wal) {
+  const uint64_t number = store::WalNumber(fs::path(wal).filename().string());
+  const StatusOr<WalFileScan> scan = ScanWalFile(wal, number);
+  return scan.ok() ? scan->report.bytes : 0;  // it may have been deleted
+}
+
+void CutZeros(const std::string& wal) { fs::resize_file(wal, LogBytes(wal)); }
 
 std::vector<std::string> WalPaths(const std::string& db_path) {
   std::vector<std::string> paths;

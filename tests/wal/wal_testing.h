@@ -57,6 +57,11 @@ std::string DirectoryFingerprint(const std::string& path);
 std::string ReadFileBytes(const std::string& path);
 void WriteFileBytes(const std::string& path, const std::string& bytes);
 
+// How far the log in a WAL file goes; there may be zeros behind it (store/wal_file_system.h).
+uint64_t LogBytes(const std::string& wal);
+// Cuts such zeros off, as closing the file does.
+void CutZeros(const std::string& wal);
+
 // Paths of the WAL files in a database directory, oldest first.
 std::vector<std::string> WalPaths(const std::string& db_path);
 

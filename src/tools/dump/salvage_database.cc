@@ -2,14 +2,16 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <functional>
+#include <memory>
+#include <optional>
 
 #include <rocksdb/write_batch.h>
 
 #include "store/engine_files.h"
 #include "store/engine_options.h"
 #include "store/identity_codec.h"
+#include "store/wal_file_system.h"
 #include "tools/dump/child.h"
 #include "tools/dump/rebuild.h"
 #include "tools/dump/wal_records.h"
@@ -51,20 +53,23 @@ class WalFileReader {
   WalFileReader(const std::string& path, uint64_t number,
                 const std::function<void(std::string_view batch)>& record,
                 const std::function<void(const std::string& where)>& damaged)
-      : in_(path, std::ios::binary),
+      : path_(path),
         name_(fs::path(path).filename()),
         number_(number),
         record_(record),
         damaged_(damaged) {}
 
   void Read() {
-    std::string block(wal::kWalBlockBytes, '\0');
-    while (in_) {
-      in_.read(block.data(), static_cast<std::streamsize>(wal::kWalBlockBytes));
-      block.resize(static_cast<size_t>(in_.gcount()));
-      ReadBlock(block);
+    // What can't be read ends it, as the file's end does.
+    std::unique_ptr<rocksdb::SequentialFile> in;
+    if (!store::DefaultEnv()->NewSequentialFile(path_, &in, rocksdb::EnvOptions()).ok()) return;
+    std::string buffer(wal::kWalBlockBytes, '\0');
+    rocksdb::Slice block;
+    do {
+      if (!in->Read(buffer.size(), &block, buffer.data()).ok()) break;
+      ReadBlock(std::string_view(block.data(), block.size()));
       base_ += block.size();
-    }
+    } while (block.size() == buffer.size());
     if (in_record_) Damaged(base_);
   }
 
@@ -74,6 +79,13 @@ class WalFileReader {
       const size_t left = block.size() - at;
       if (block.size() == wal::kWalBlockBytes && left < wal::kChunkHeaderBytes) return;
       const wal::Chunk chunk = wal::ReadChunk(block, at, number_);
+      if (block.find_first_not_of('\0', at) == std::string_view::npos && !in_record_) {
+        // Written ahead, if nothing follows.
+        if (!zeros_) zeros_ = base_ + at;
+        return;
+      }
+      if (zeros_) Damaged(*zeros_);
+      zeros_.reset();
       if (chunk.error == wal::ChunkError::kNone) {
         Take(chunk, base_ + at);
         at += chunk.bytes;
@@ -108,7 +120,7 @@ class WalFileReader {
     in_damage_ = true;
   }
 
-  std::ifstream in_;
+  const std::string path_;
   const std::string name_;
   const uint64_t number_;
   const std::function<void(std::string_view)>& record_;
@@ -116,6 +128,7 @@ class WalFileReader {
   uint64_t base_ = 0;
   bool in_record_ = false;
   bool in_damage_ = false;
+  std::optional<uint64_t> zeros_;  // where they begin that may be the rest of the file
   std::string batch_;
 };
 
