@@ -7,6 +7,7 @@
 
 #include "common/check.h"
 #include "sim/file_system.h"
+#include "store/wal_file_system.h"
 
 namespace raftkv::sim {
 namespace {
@@ -33,8 +34,10 @@ class EnvClock : public rocksdb::SystemClock {
 
 }  // namespace
 
-SimEnv::SimEnv(SimDisk* disk, SimClock* clock, uint64_t seed)
-    : SimEnv(rocksdb::NewCompositeEnv(NewSimFileSystem(disk, clock)), clock, seed) {}
+SimEnv::SimEnv(SimDisk* disk, SimClock* clock, uint64_t seed, uint64_t wal_fill_bytes)
+    : SimEnv(rocksdb::NewCompositeEnv(store::NewWalFileSystem(
+                 NewSimFileSystem(disk, clock), wal_fill_bytes, store::WalReading::kAtRest)),
+             clock, seed) {}
 
 SimEnv::SimEnv(std::unique_ptr<rocksdb::Env> files, SimClock* clock, uint64_t seed)
     : EnvWrapper(files.get()), files_(std::move(files)), clock_(clock), rng_(seed) {

@@ -23,8 +23,9 @@ namespace raftkv::sim {
 // that is Current into RunOne. So the order of everything follows from the seed.
 class SimEnv : public rocksdb::EnvWrapper {
  public:
-  // `disk` and `clock` must outlive it.
-  SimEnv(SimDisk* disk, SimClock* clock, uint64_t seed);
+  // `disk` and `clock` must outlive it. `wal_fill_bytes` as in NewWalFileSystem, which is in use
+  // here as in a real node.
+  SimEnv(SimDisk* disk, SimClock* clock, uint64_t seed, uint64_t wal_fill_bytes);
   ~SimEnv() override;
 
   const char* Name() const override { return "SimEnv"; }

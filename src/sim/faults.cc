@@ -145,7 +145,10 @@ void Cluster::LoseTailOf(Host* host, bool put_back, uint64_t part, uint64_t down
   for (const std::string& path : disk.Files()) {
     if (path.ends_with(".log") && !disk.Find(path)->data.empty()) newest = path;
   }
-  if (!newest.empty()) disk.LoseTail(newest, disk.Find(newest)->data.size() * part / 1000);
+  if (newest.empty()) return;
+  // Of what was logged: what was only written ahead is no loss.
+  const uint64_t logged = disk.Find(newest)->data.find_last_not_of('\0') + 1;
+  disk.LoseTail(newest, logged * part / 1000);
 }
 
 // While some are cut off, and the disk of every other one is needed for what is committed, one of

@@ -85,16 +85,20 @@ class RandomAccessFile : public rocksdb::FSRandomAccessFile {
   const InodePtr file_;
 };
 
+// Appends where it got to, as the POSIX one does: another handle may have written behind that.
 class WritableFile : public rocksdb::FSWritableFile {
  public:
   WritableFile(SimDisk* disk, std::string path, InodePtr file)
-      : disk_(disk), path_(std::move(path)), file_(std::move(file)) {}
+      : disk_(disk), path_(std::move(path)), file_(std::move(file)), size_(file_->data.size()) {}
 
   using FSWritableFile::Append;
   IOStatus Append(const Slice& data, const IOOptions&, IODebugContext*) override {
-    return ToStatus(disk_->Append(path_, file_.get(), {data.data(), data.size()}), path_);
+    const DiskResult result = disk_->Write(path_, file_.get(), size_, {data.data(), data.size()});
+    if (result == DiskResult::kOk) size_ += data.size();
+    return ToStatus(result, path_);
   }
   IOStatus Truncate(uint64_t size, const IOOptions&, IODebugContext*) override {
+    size_ = size;
     if (size == file_->data.size()) return IOStatus::OK();
     return ToStatus(disk_->Truncate(path_, file_.get(), size), path_);
   }
@@ -107,12 +111,13 @@ class WritableFile : public rocksdb::FSWritableFile {
     return ToStatus(disk_->Sync(path_, file_.get()), path_);
   }
   bool IsSyncThreadSafe() const override { return true; }
-  uint64_t GetFileSize(const IOOptions&, IODebugContext*) override { return file_->data.size(); }
+  uint64_t GetFileSize(const IOOptions&, IODebugContext*) override { return size_; }
 
  private:
   SimDisk* const disk_;
   const std::string path_;
   const InodePtr file_;
+  uint64_t size_;
 };
 
 class RandomRWFile : public rocksdb::FSRandomRWFile {

@@ -61,7 +61,7 @@ SimNode::SimNode(NodeId id, const NodeOptions& options, uint64_t seed, NodeObser
       observer_(observer),
       rng_(seed),
       disk_(rng_.Next(), options.page_bytes),
-      env_(&disk_, &clock_, rng_.Next()) {
+      env_(&disk_, &clock_, rng_.Next(), options.wal_fill_bytes) {
   RAFTKV_CHECK(disk_.MakeDir(kDirectory) == DiskResult::kOk, "an empty disk has room");
   RAFTKV_CHECK(disk_.SyncDir("/") == DiskResult::kOk, "an empty disk works");
 }

@@ -30,7 +30,8 @@ struct NodeOptions {
   store::KvStoreOptions kv;
   uint64_t log_tail_entries = 100;  // kept when the log is cut
   uint32_t page_bytes = 4096;
-  bool lazy_output = false;  // several inputs before what the core wants done is done
+  uint64_t wal_fill_bytes = 0;  // zeros written ahead in the WAL
+  bool lazy_output = false;     // several inputs before what the core wants done is done
 };
 
 // The answer to a client.

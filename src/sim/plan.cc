@@ -1,6 +1,7 @@
 #include "sim/plan.h"
 
 #include <algorithm>
+#include <array>
 
 namespace raftkv::sim {
 namespace {
@@ -94,6 +95,9 @@ Plan MakePlan(uint64_t seed, const PlanLimits& limits) {
   if (limits.steps) plan.steps = *limits.steps;
   if (limits.clients) plan.clients = std::min(plan.clients, *limits.clients);
   if (plan.readers >= plan.clients) plan.readers = plan.clients - 1;
+  // Last, so that plans stayed what they were. The product's megabyte is more than a run writes.
+  constexpr std::array<uint64_t, 4> kFills{0, 4096, 30'000, 200'000};
+  node.wal_fill_bytes = kFills[rng.Below(kFills.size())];
   return plan;
 }
 
@@ -103,6 +107,7 @@ std::string ToString(const Plan& plan) {
       " readers=" + std::to_string(plan.readers) + " keys=" + std::to_string(plan.keys) +
       " value=" + std::to_string(plan.value_bytes) +
       " page=" + std::to_string(plan.node.page_bytes) +
+      " fill=" + std::to_string(plan.node.wal_fill_bytes) +
       " tail=" + std::to_string(plan.node.log_tail_entries) +
       " steps=" + std::to_string(plan.steps) + " faults:";
   for (size_t i = 0; i < kFaultKinds; ++i) {

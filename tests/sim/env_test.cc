@@ -24,7 +24,7 @@ constexpr char kPath[] = "/node/db";
 
 struct Machine {
   explicit Machine(uint64_t seed, uint32_t page_bytes = 4096)
-      : disk(seed, page_bytes), env(&disk, &clock, seed) {
+      : disk(seed, page_bytes), env(&disk, &clock, seed, seed % 3 * 20'000) {
     EXPECT_EQ(disk.MakeDir("/node"), DiskResult::kOk);
     EXPECT_EQ(disk.SyncDir("/"), DiskResult::kOk);
   }
