@@ -48,9 +48,13 @@ def test_a_disk_that_lies_is_found_out(tmp_path):
     done = torture(tmp_path / "run", "--seed", 1, "--seconds", 30, "--faults", "power",
                    "--lying-disk", "--check-time-s", 30, timeout_s=190)
     assert done.returncode == 1, done.stdout[-3000:] + done.stderr
-    assert "checker: ILLEGAL" in done.stdout
     assert "FAIL; again: raftkv-torture --seed 1" in done.stdout
-    assert (tmp_path / "run/report.violation.html").exists()
+    # Where enough of a fence or a log is left, the nodes find out themselves what is gone, and stand
+    # still rather than answer; it depends on what the cut left.
+    noticed = re.search(r"^PROBLEM: .* (does not serve|ended)", done.stdout, re.M)
+    illegal = "checker: ILLEGAL" in done.stdout
+    assert illegal or noticed, done.stdout[-3000:]
+    assert illegal == (tmp_path / "run/report.violation.html").exists()
 
 
 def test_a_cluster_that_is_there(tmp_path, make_cluster):
