@@ -76,6 +76,9 @@ class Walker {
         // A chunk of a later version is data all the same.
         if (chunk.error == ChunkError::kUnknownType) scan_->intact_offset = base + offset;
         scan_->zero_tail = chunk.error == ChunkError::kZeroType;
+        // In the sector that it begins in, the end of the record before it is there.
+        const size_t sector_end = std::min(RoundUpToSector(offset + 1), block.size());
+        hole_ = scan_->zero_tail && IsZero(block, offset, sector_end);
         return offset;
       }
       if (const char* misplaced = Accept(chunk, base + offset)) {
@@ -149,13 +152,40 @@ class Walker {
 
   // Is anything intact left behind the point where reading ended? The damaged chunk's length can't
   // be trusted to say where the next begins, so every byte is tried.
+  //
+  // The pages of one write reach a disk in any order, and what did not reach it reads as the zeros
+  // that were there before. So behind a hole the rest of the record may lie that has the hole, and
+  // nothing else: the next record is not written before this one is synced.
   void SearchBehind(std::string_view block, size_t offset, uint64_t base) {
     if (scan_->intact_offset) return;
-    if (block.find_first_not_of('\0', offset) == std::string_view::npos) return;
-    scan_->zero_tail = false;
-    if (const auto found = FindIntactChunk(block, offset, file_number_)) {
-      scan_->intact_offset = base + *found;
+    if (block.find_first_not_of('\0', offset) != std::string_view::npos) scan_->zero_tail = false;
+    while (const auto found = FindIntactChunk(block, offset, file_number_)) {
+      hole_ = hole_ || HasZeroSector(block, offset, *found);
+      const Chunk chunk = ReadChunk(block, *found, file_number_);
+      const bool rest = chunk.type == ChunkType::kMiddle || chunk.type == ChunkType::kLast;
+      if (scan_->damage.empty() || !hole_ || rest_ended_ || !rest) {
+        scan_->intact_offset = base + *found;
+        return;
+      }
+      rest_ended_ = chunk.type == ChunkType::kLast;
+      offset = *found + chunk.bytes;
     }
+    hole_ = hole_ || HasZeroSector(block, offset, block.size());
+  }
+
+  static constexpr size_t kSectorBytes = 512;
+  static size_t RoundUpToSector(size_t at) {
+    return (at + kSectorBytes - 1) / kSectorBytes * kSectorBytes;
+  }
+  static bool IsZero(std::string_view block, size_t begin, size_t end) {
+    return block.substr(begin, end - begin).find_first_not_of('\0') == std::string_view::npos;
+  }
+  // Whether nothing was written to one of the sectors that lie in [begin, end) of a block.
+  static bool HasZeroSector(std::string_view block, size_t begin, size_t end) {
+    for (size_t at = RoundUpToSector(begin); at + kSectorBytes <= end; at += kSectorBytes) {
+      if (IsZero(block, at, at + kSectorBytes)) return true;
+    }
+    return false;
   }
 
   const uint64_t file_number_;
@@ -164,6 +194,8 @@ class Walker {
   bool in_record_ = false;
   bool recyclable_ = false;
   bool compressed_ = false;
+  bool hole_ = false;        // behind the damage there is a sector that was not written
+  bool rest_ended_ = false;  // and behind that the end of the damaged record
   bool past_end_ = false;  // a chunk of the file's former life was met between records
   uint64_t end_offset_ = 0;
   uint64_t record_offset_ = 0;

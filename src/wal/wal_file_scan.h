@@ -19,7 +19,8 @@ struct WalFileScan {
   // Empty when every byte is accounted for; else what is wrong at `damage_offset`.
   std::string damage;
   uint64_t damage_offset = 0;
-  // An intact chunk at or behind the damage.
+  // An intact chunk at or behind the damage, that is not the rest of a record with a hole where
+  // sectors were not written.
   std::optional<uint64_t> intact_offset;
   // Behind the last byte that is not zero.
   uint64_t data_end = 0;

@@ -9,11 +9,10 @@
 //
 // The rule: a crash can only leave bad bytes where nothing was synced after them. So bad bytes at
 // the end of what was logged are a torn tail, and bad bytes with anything intact behind them are
-// damage. It errs on the side of refusing, in two cases on purpose:
-// - A power failure may write the pages of one large unsynced batch out of order, so that a middle
-//   piece of it is missing and a later one is there. That looks like damage.
-// - A cut-off write whose own payload holds an intact WAL chunk, because a client stores such
-//   files as values, looks like damage too.
+// damage: but for the rest of the very record that they are in, if there is a sector of zeros among
+// them, as a power failure leaves it that wrote the pages of one write out of order. It errs on the
+// side of refusing in one case on purpose: a cut-off write whose own payload holds an intact WAL
+// chunk, because a client stores such files as values, looks like damage.
 // What the WAL alone can't tell: damage to the very last record of the newest file, synced and
 // acknowledged, looks like a write that was cut off. Only a second witness can
 // (docs/durability.md).

@@ -236,6 +236,54 @@ TEST_F(WalScannerTest, AZeroedPageIsRefusedUnlessNothingFollows) {
   }
 }
 
+// A power failure may write the pages of one unsynced write in any order.
+TEST_F(WalScannerTest, AWriteThatWasCutOffMayHaveHoles) {
+  WriteRecords({10, 150'000}, {});
+  const uint64_t begin = places_.back().begin;
+  Rng rng(5);
+  for (const size_t page : {size_t{512}, size_t{4096}}) {
+    for (size_t holes = 1; holes < 40; ++holes) {
+      std::string torn = bytes_;
+      for (size_t i = 0; i < holes; ++i) {
+        const size_t first = (begin + page - 1) / page;
+        const size_t at = (first + rng.Below(bytes_.size() / page - first)) * page;
+        torn.replace(at, page, page, '\0');
+      }
+      // The page that it begins in has the end of the record before it: that is there, or all of
+      // it.
+      if (holes % 2 == 0) torn.replace(begin, page - begin % page, page - begin % page, '\0');
+      WriteFileBytes(newest_, torn);
+      const auto scan = ScanWalFiles(db_);
+      ASSERT_TRUE(scan.ok()) << holes << " holes of " << page << ": " << scan.status();
+      ASSERT_EQ(scan->recovery, WalRecovery::kTornTail);
+      ASSERT_EQ(scan->torn_offset, begin);
+      ASSERT_EQ(RecordsAfterOpening(scan->recovery), 1u);
+    }
+  }
+}
+
+TEST_F(WalScannerTest, AHoleIsRefusedWhenMoreThanItsRecordFollows) {
+  WriteRecords({10, 150'000, 150'000}, {});
+  std::string torn = bytes_;
+  torn.replace(8192, 4096, 4096, '\0');
+  WriteFileBytes(newest_, torn);
+  EXPECT_FALSE(ScanWalFiles(db_).ok());
+  // The beginning of the next one is lost as well: what is left of it is the rest of a record too.
+  torn.replace(places_[2].begin, 40'000, 40'000, '\0');
+  WriteFileBytes(newest_, torn);
+  EXPECT_FALSE(ScanWalFiles(db_).ok());
+}
+
+// Zeros are what was not written; other bytes were, and changed since.
+TEST_F(WalScannerTest, OtherBytesInFrontOfARecordsRestAreDamage) {
+  WriteRecords({10, 150'000}, {});
+  for (size_t at = places_.back().begin; at < 4 * kWalBlockBytes; at += 1009) {
+    SetByte(newest_, at, static_cast<char>(bytes_[at] ^ 4));
+    ASSERT_FALSE(ScanWalFiles(db_).ok()) << at;
+    SetByte(newest_, at, bytes_[at]);
+  }
+}
+
 TEST_F(WalScannerTest, ATailOfZerosIsClean) {
   WriteRecords(kSizes, {});
   for (const size_t size : {1, 6, 7, 40000, 200000}) {
