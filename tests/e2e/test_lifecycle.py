@@ -358,6 +358,11 @@ def newest(directory, pattern):
     return max(directory.glob(pattern), key=lambda path: path.name)
 
 
+def logged_bytes(wal):
+    """Of a WAL file, without the zeros that are written ahead of the log."""
+    return len(wal.read_bytes().rstrip(b"\0"))
+
+
 def test_damaged_files_are_refused_every_time(single):
     """A flipped bit in the middle of what was synced, and a missing table file."""
     for i in range(50):
@@ -366,7 +371,7 @@ def test_damaged_files_are_refused_every_time(single):
     wal = newest(single.db_dir, "*.log")
     saved = wal.read_bytes()
     damaged = bytearray(saved)
-    damaged[len(saved) // 2] ^= 0x10
+    damaged[logged_bytes(wal) // 2] ^= 0x10
     wal.write_bytes(damaged)
     for _ in range(2):
         refuses(single, wal.name)
@@ -387,7 +392,8 @@ def test_a_torn_tail_is_no_damage(single):
         single.client.put(b"k/%d" % i, b"x" * 500)
     single.kill()
     wal = newest(single.db_dir, "*.log")
-    with open(wal, "ab") as file:
+    with open(wal, "r+b") as file:
+        file.seek(logged_bytes(wal))
         # A checksum, a length of 512, "whole record", and not all of it.
         file.write(b"\x12\x34\x56\x78" + b"\x00\x02" + b"\x01" + b"z" * 100)
     starts_with_its_data(single)
@@ -401,7 +407,7 @@ def test_a_tail_that_was_synced_is_missed(single):
     single.kill()
     wal = newest(single.db_dir, "*.log")
     with open(wal, "r+b") as file:
-        file.truncate(wal.stat().st_size - 7)
+        file.truncate(logged_bytes(wal) - 7)
     refuses(single, "this node acknowledged entries up to index")
 
 
