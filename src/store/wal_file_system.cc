@@ -27,6 +27,9 @@ constexpr uint8_t kTypeLast = 4;
 
 constexpr uint64_t kPageBytes = 4096;
 
+// On average; see FilledFile::Appended.
+constexpr uint64_t kFillAppendMax = 64 << 10;
+
 uint64_t RoundUp(uint64_t value, uint64_t to) { return (value + to - 1) / to * to; }
 
 // The bytes of the intact chunk at `offset` of a block, header included; 0: there is none.
@@ -85,7 +88,17 @@ class FilledFile : public rocksdb::FSWritableFileOwnerWrapper {
  private:
   IOStatus Appended(size_t bytes, const IOOptions& options, IODebugContext* debug) {
     size_ += bytes;
-    if (size_ <= filled_) return IOStatus::OK();
+    ++appends_;
+    if (size_ <= filled_ || size_ < next_look_) return IOStatus::OK();
+    // Each append is followed by a sync. Where they are large, few journal commits are saved, and
+    // writing every byte twice costs more: this MiB goes without, and then it is looked at again.
+    const bool large = looked_at_ > 0 && (size_ - looked_at_) / appends_ > kFillAppendMax;
+    looked_at_ = size_;
+    appends_ = 0;
+    if (large) {
+      next_look_ = size_ + fill_bytes_;
+      return IOStatus::OK();
+    }
     // Not before: who only empties a file that RocksDB may delete meanwhile could not open it
     // twice.
     if (!ahead_) {
@@ -94,9 +107,11 @@ class FilledFile : public rocksdb::FSWritableFileOwnerWrapper {
     }
     // Behind what was just written: a large write is not written twice.
     filled_ = size_;
-    static const std::string zeros(256 << 10, '\0');
+    // Page by page: Linux keeps what is written at once together, and would count all of that as
+    // written again with each sync of a part.
+    static const std::string zeros(kPageBytes, '\0');
     for (const uint64_t end = RoundUp(size_ + fill_bytes_, kPageBytes); filled_ < end;) {
-      const uint64_t piece = std::min<uint64_t>(zeros.size(), end - filled_);
+      const uint64_t piece = kPageBytes - filled_ % kPageBytes;
       const IOStatus status = ahead_->Write(filled_, Slice(zeros.data(), piece), options, debug);
       // Room for what is to be logged may still be found.
       if (status.IsNoSpace()) break;
@@ -111,8 +126,11 @@ class FilledFile : public rocksdb::FSWritableFileOwnerWrapper {
   const FileOptions options_;
   const uint64_t fill_bytes_;
   std::unique_ptr<rocksdb::FSRandomRWFile> ahead_;
-  uint64_t size_ = 0;    // of what was appended
-  uint64_t filled_ = 0;  // up to there are zeros behind it
+  uint64_t size_ = 0;       // of what was appended
+  uint64_t filled_ = 0;     // up to there are zeros behind it
+  uint64_t looked_at_ = 0;  // how large it was when appends were last looked at, to fill or not
+  uint64_t next_look_ = 0;  // not before it is so large
+  uint64_t appends_ = 0;    // since looked_at_
 };
 
 // A file that is opened again: RocksDB cuts the last one after a recovery, to give back what is

@@ -102,6 +102,28 @@ TEST_F(WalFileSystemTest, ClosingCutsThemOff) {
   EXPECT_LT(fs::file_size(WalPaths(path).back()), 100u);
 }
 
+// What is written in large pieces is not written twice.
+TEST_F(WalFileSystemTest, LargeAppendsAreNotFilledAheadOf) {
+  const auto files = store::NewWalFileSystem(rocksdb::FileSystem::Default(), store::kWalFillBytes,
+                                             WalReading::kAtRest);
+  const std::string path = dir_.Sub("000001.log");
+  std::unique_ptr<rocksdb::FSWritableFile> file;
+  ASSERT_TRUE(files->NewWritableFile(path, {}, &file, nullptr).ok());
+  uint64_t size = 0;
+  const auto append = [&](size_t bytes, size_t times) {
+    for (size_t i = 0; i < times; ++i, size += bytes) {
+      ASSERT_TRUE(file->Append(std::string(bytes, 'a'), IOOptions(), nullptr).ok());
+    }
+  };
+  append(200'000, 10);  // the first MiB was filled before that was known
+  EXPECT_EQ(fs::file_size(path), size);
+  append(1000, 3000);
+  EXPECT_GT(fs::file_size(path), size);
+  append(200'000, 10);
+  EXPECT_EQ(fs::file_size(path), size);
+  ASSERT_TRUE(file->Close(IOOptions(), nullptr).ok());
+}
+
 // A record may end in zeros of its own, at its block's end too.
 TEST_F(WalFileSystemTest, ARecordsOwnZerosAreNotCutOff) {
   WriteRecords({"first", std::string(kWalBlockBytes - 100, '\0'), std::string(3000, '\0')});
