@@ -279,7 +279,7 @@ AGAIN = """## Again
     bench/compare --report /tmp/compare.json     # this file, and its plots
 
 `--quick` takes a few minutes and shows that everything works; `--only put-64 get-64` measures these works alone. What
-`raftkv-bench` can do by itself is in [operations.md](operations.md).
+`raftkv-bench` can do by itself is in [operations.md](operations.md); how both go on as data grows, in [growth-benchmarks.md](growth-benchmarks.md).
 """
 
 
