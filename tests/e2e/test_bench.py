@@ -197,12 +197,16 @@ def test_ceiling_answers_what_is_in_its_file(tmp_path):
     assert (tmp_path / "file").stat().st_size == 1000 * (2 + 8 + 2 + 100)
 
 
-def compare(*arguments, timeout_s=100):
-    done = subprocess.run([sys.executable, REPO / "bench/compare", f"--bin={BIN_DIR}",
+def script(name, *arguments, timeout_s=100):
+    done = subprocess.run([sys.executable, REPO / "bench" / name, f"--bin={BIN_DIR}",
                            *map(str, arguments)], capture_output=True, text=True,
                           timeout=timeout_s, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def compare(*arguments):
+    return script("compare", *arguments)
 
 
 @pytest.mark.deadline(120)
@@ -225,6 +229,22 @@ def test_compare_measures_and_reports(tmp_path):
     assert "one node, put, 64 clients, over the ceiling" in text
     for name in re.findall(r"\((benchmarks-\S+\.svg)\)", text):
         assert (dir_ / name).read_text().startswith("<svg")
+
+
+@pytest.mark.skipif(not shutil.which("etcd"), reason="needs etcd (scripts/install-deps --bench)")
+@pytest.mark.deadline(150)
+def test_growth_measures_and_reports(tmp_path):
+    raw = tmp_path / "raw.json"
+    script("growth", "--keys", 1000, "--etcd-keys", 1000, "--seconds=0.5", "--tries=1",
+           "--json", raw, timeout_s=140)
+    for run_ in json.loads(raw.read_text())["runs"]:
+        written = run_["put"]["written_per_byte"]
+        # The disk has at least what was put, where it is known which disk that is.
+        assert written.get("disk", 2) > 1
+        assert ("log" in written) == (run_["system"] == "raftkv")
+        assert run_["get"]["ops_per_s"] > 0 and len(run_["starts_s"]) == 1
+    script("growth", "--report", raw, "--docs", tmp_path)
+    assert "| raftkv, 1,000 |" in (tmp_path / "growth-benchmarks.md").read_text()
 
 
 def raw_results(rates, p99_us=(100, 200)):
