@@ -13,6 +13,7 @@
 #include "tools/new_node.h"
 #include "wal/entry_codec.h"
 #include "wal/keys.h"
+#include "wal/manifest_file.h"
 
 namespace raftkv::tools::dump {
 namespace {
@@ -193,6 +194,127 @@ TEST_F(DumpSalvageTest, ALostManifestIsSaidAndTheTablesAreRead) {
   const Result gone = Salvage();
   EXPECT_EQ(gone.exit_code, kExitProblems);
   EXPECT_EQ(gone.keys, Everything());
+}
+
+// Between a table's last byte and its line in the MANIFEST a crash can come at any time.
+TEST_F(DumpSalvageTest, ATableThatWasNotListedYetIsNoLoss) {
+  MakeNode();
+  const auto listed = fs::file_size(OnlyFile("MANIFEST"));
+  node_->FlushKv();
+  Crash();
+  fs::resize_file(OnlyFile("MANIFEST"), listed);
+  const Result result = Salvage();
+  EXPECT_EQ(result.exit_code, kExitFine) << result.text;
+  EXPECT_EQ(result.keys, Everything());
+  EXPECT_THAT(result.salvaged["base"].get<std::string>(), HasSubstr("the stored state"));
+  EXPECT_EQ(result.salvaged["replayed"], 4);
+}
+
+// Nor between the line of a merge's result and the removal of what was merged.
+TEST_F(DumpSalvageTest, ATableThatWasNotRemovedYetIsNoLoss) {
+  MakeNode();
+  node_->FlushAll();
+  node_->Append({Put(10, 3, "a", "3")}, {Term(3), NodeId(0xa1), Index(10)});
+  node_->Apply({Put(10, 3, "a", "3")});
+  node_->FlushAll();
+  const std::string kept = temp_.path() + "/kept";
+  fs::copy(Db(), kept);
+  store::Engine& engine = *node_->engine();
+  for (auto* family : {engine.kv().get(), engine.raft_log(), engine.raft_meta()}) {
+    RAFTKV_CHECK(engine.db()->CompactRange({}, family, nullptr, nullptr).ok(), "compact");
+  }
+  Crash();
+  int back = 0;
+  for (const auto& file : fs::directory_iterator(kept)) {
+    const std::string name = file.path().filename();
+    if (!name.ends_with(".sst") || fs::exists(Db() + "/" + name)) continue;
+    fs::copy(file.path(), Db());
+    ++back;
+  }
+  EXPECT_GE(back, 2);
+  const Result result = Salvage();
+  EXPECT_EQ(result.exit_code, kExitFine) << result.text;
+  EXPECT_EQ(result.keys.at("a"), "3");
+  EXPECT_EQ(result.salvaged["index"], 10);
+}
+
+TEST_F(DumpSalvageTest, TheEndOfTheManifestIsMissedWithTheWalThatItMadeObsolete) {
+  MakeNode();
+  const auto listed = fs::file_size(OnlyFile("MANIFEST"));
+  node_->FlushAll();
+  Crash();
+  fs::resize_file(OnlyFile("MANIFEST"), listed);
+  const Result result = Salvage();
+  EXPECT_EQ(result.exit_code, kExitProblems) << result.text;
+  EXPECT_EQ(result.keys, Everything());
+  EXPECT_THAT(result.problems, testing::Contains(HasSubstr("its own end may have been lost")));
+}
+
+TEST_F(DumpSalvageTest, TheEndOfTheManifestIsMissedWithTheLogThatItMadeObsolete) {
+  MakeNode();
+  const auto listed = fs::file_size(OnlyFile("MANIFEST"));
+  node_->FlushKv();
+  Cut(9, 2);
+  Crash();
+  fs::resize_file(OnlyFile("MANIFEST"), listed);
+  const Result result = Salvage();
+  EXPECT_EQ(result.exit_code, kExitProblems) << result.text;
+  EXPECT_EQ(result.keys, Everything());
+  EXPECT_THAT(result.problems, testing::Contains(HasSubstr("its own end may have been lost")));
+}
+
+TEST_F(DumpSalvageTest, TheEndOfTheManifestIsMissedWithTheTablesThatItMadeObsolete) {
+  MakeNode();
+  node_->FlushKv();
+  const auto listed = fs::file_size(OnlyFile("MANIFEST"));
+  store::Engine& engine = *node_->engine();
+  RAFTKV_CHECK(engine.db()->CompactRange({}, engine.kv().get(), nullptr, nullptr).ok(), "compact");
+  Crash();
+  fs::resize_file(OnlyFile("MANIFEST"), listed);
+  const Result result = Salvage();
+  EXPECT_EQ(result.exit_code, kExitProblems) << result.text;
+  EXPECT_EQ(result.keys, Everything());
+  EXPECT_THAT(result.problems, testing::Contains(HasSubstr("its own end may have been lost")));
+}
+
+// With any number of its last records gone: what was flushed, merged and removed after it is then
+// unknown to the MANIFEST.
+TEST_F(DumpSalvageTest, WhereverTheManifestEndsNothingIsLostUnsaid) {
+  MakeNode();
+  store::Engine& engine = *node_->engine();
+  node_->FlushAll();
+  node_->Append({Put(10, 3, "a", "3")}, {Term(3), NodeId(0xa1), Index(10)});
+  node_->Apply({Put(10, 3, "a", "3")});
+  node_->FlushKv();
+  Cut(9, 2);
+  node_->DeleteLeftovers();
+  node_->FlushAll();
+  for (auto* family : {engine.kv().get(), engine.raft_log(), engine.raft_meta()}) {
+    RAFTKV_CHECK(engine.db()->CompactRange({}, family, nullptr, nullptr).ok(), "compact");
+  }
+  node_->Append({Put(11, 3, "k", "4"), Put(12, 3, "k", "5")}, {Term(3), NodeId(0xa1), Index(11)});
+  node_->FlushAll();
+  node_->Apply({Put(11, 3, "k", "4")});
+  node_->FlushKv();
+  Crash();
+  Keys all = Everything();
+  all["a"] = "3";
+  all["k"] = "5";
+  std::vector<uint64_t> ends = {0};
+  (void)wal::WalkChunks(wal::ReadManifest(Db()).value(), [&](const wal::Chunk& chunk) {
+    ends.push_back(ends.back() + chunk.bytes);
+  });
+  EXPECT_GE(ends.size(), 20u);
+  int unsaid = 0;
+  for (; !ends.empty(); ends.pop_back()) {
+    fs::resize_file(OnlyFile("MANIFEST"), ends.back());
+    const Result result = Salvage();
+    ASSERT_LE(result.exit_code, kExitProblems) << ends.back() << ": " << result.text;
+    if (result.exit_code == kExitProblems) continue;
+    ++unsaid;
+    EXPECT_EQ(result.keys, all) << ends.back() << ": " << result.text;
+  }
+  EXPECT_GE(unsaid, 1);
 }
 
 TEST_F(DumpSalvageTest, BehindDamageInTheWalNothingIsApplied) {

@@ -38,6 +38,8 @@ class SalvageCommand : public Command {
   }
 
   Status Run(Report* report) override;
+  // Of the listed tables; of all, where the unlisted ones tell more.
+  Status MakeState(const std::string& db_path, const TableList& tables);
   void ReportTables(const TableList& tables, Report* report) const;
   void ReportResult(const SalvagedState& state, Report* report) const;
 
@@ -47,6 +49,8 @@ class SalvageCommand : public Command {
   NewClusterFlags cluster_;
   store::RestoreOptions restore_;
   std::unique_ptr<ScratchDirectory> scratch_;
+  std::unique_ptr<SalvagedDatabase> database_;
+  std::unique_ptr<SalvagedState> state_;
 };
 
 Status SalvageCommand::Run(Report* report) {
@@ -54,19 +58,37 @@ Status SalvageCommand::Run(Report* report) {
   const std::string db_path = path_ + "/db";
   RAFTKV_ASSIGN_OR_RETURN(const TableList tables, ReadTableList(db_path, *scratch_));
   ReportTables(tables, report);
-  RAFTKV_ASSIGN_OR_RETURN(const auto database, SalvagedDatabase::Make(db_path, tables, *scratch_));
-  RAFTKV_ASSIGN_OR_RETURN(const auto state, SalvagedState::Make(*database, tables, *scratch_));
-  if (state->identity()) {
+  RAFTKV_RETURN_IF_ERROR(MakeState(db_path, tables));
+  if (state_->identity()) {
     RAFTKV_RETURN_IF_ERROR(
-        CheckNewCluster(state->identity()->cluster, restore_.identity.cluster, "the directory"));
+        CheckNewCluster(state_->identity()->cluster, restore_.identity.cluster, "the directory"));
   }
   RAFTKV_RETURN_IF_ERROR(MakeNewDirectory(out_, [&]() -> Status {
-    RAFTKV_ASSIGN_OR_RETURN(const auto source, state->TakeSource());
+    RAFTKV_ASSIGN_OR_RETURN(const auto source, state_->TakeSource());
     return store::RestoreFrom(source.get(), restore_).status();
   }));
-  ReportResult(*state, report);
-  for (const Loss& loss : state->losses()) report->Problem(loss.what, loss.fields);
+  ReportResult(*state_, report);
+  for (const Loss& loss : state_->losses()) report->Problem(loss.what, loss.fields);
   return NodeDirectory::CheckNotRunning(path_);
+}
+
+Status SalvageCommand::MakeState(const std::string& db_path, const TableList& tables) {
+  const auto make = [&](const TableList& from) -> Status {
+    RAFTKV_ASSIGN_OR_RETURN(database_, SalvagedDatabase::Make(db_path, from, *scratch_));
+    RAFTKV_ASSIGN_OR_RETURN(state_, SalvagedState::Make(*database_, from, *scratch_));
+    return Status::Ok();
+  };
+  if (tables.unlisted.empty()) return make(tables);
+  TableList all = tables;
+  all.DistrustManifest();
+  RAFTKV_ASSIGN_OR_RETURN(database_, SalvagedDatabase::Make(db_path, all, *scratch_));
+  const Extent extent = ExtentOf(*database_, all);
+  database_.reset();
+  RAFTKV_RETURN_IF_ERROR(make(tables));
+  if (state_->Covers(extent)) return Status::Ok();
+  state_.reset();
+  database_.reset();
+  return make(all);
 }
 
 void SalvageCommand::ReportTables(const TableList& tables, Report* report) const {

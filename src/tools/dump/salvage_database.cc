@@ -159,6 +159,7 @@ Status AddTo(rocksdb::ColumnFamilyHandle* family, const WalUpdate& update,
 StatusOr<std::unique_ptr<SalvagedDatabase>> SalvagedDatabase::Make(
     const std::string& db_path, const TableList& tables, const ScratchDirectory& scratch) {
   const std::string path = scratch.path() + "/repaired";
+  RAFTKV_RETURN_IF_ERROR(store::RemoveTree(path));
   RAFTKV_RETURN_IF_ERROR(MakeDirectory(path));
   for (const SstFile& table : tables.files) {
     // Without a list every table counts: one that compaction replaced says nothing wrong, it only

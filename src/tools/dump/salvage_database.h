@@ -35,7 +35,8 @@ class SalvagedDatabase {
  public:
   // Links the intact tables into the scratch directory and has RocksDB make a database of them
   // (RepairDB, in a child process); then writes what the WAL adds to raft_meta and raft_log, in
-  // order, up to the first damage that the tables do not make up for.
+  // order, up to the first damage that the tables do not make up for. What an earlier one left in
+  // the scratch directory is removed; it must be gone itself.
   static StatusOr<std::unique_ptr<SalvagedDatabase>> Make(const std::string& db_path,
                                                           const TableList& tables,
                                                           const ScratchDirectory& scratch);

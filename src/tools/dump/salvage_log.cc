@@ -51,6 +51,17 @@ SalvagedLog::SalvagedLog(const SalvagedDatabase& database, const TableList& tabl
   }
 }
 
+LogPosition SalvagedLog::end() const {
+  const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(rocksdb::ReadOptions(), family_));
+  for (it->SeekToLast(); it->Valid(); it->Prev()) {
+    const std::optional<Index> index = wal::ParseLogKey(View(it->key()));
+    if (!index) continue;
+    const StatusOr<wal::EntryView> entry = wal::DecodeEntryView(*index, View(it->value()));
+    return {*index, entry.ok() ? entry->term : Term()};
+  }
+  return {};
+}
+
 bool SalvagedLog::MayBeInLostTable(Index index) const {
   return std::any_of(lost_.begin(), lost_.end(), [index](const auto& range) {
     return range.first <= index && index <= range.second;

@@ -83,7 +83,27 @@ Loss LostKeys(const SstFile& table) {
   return loss;
 }
 
+// Of the applied record that is left, whatever else is.
+Index StoredIndex(const SalvagedDatabase& database) {
+  rocksdb::ColumnFamilyHandle* const family = database.family(database.KvFamily());
+  std::string record;
+  if (family == nullptr ||
+      !database.db()->Get(rocksdb::ReadOptions(), family, store::AppliedKey(), &record).ok()) {
+    return Index();
+  }
+  const StatusOr<store::AppliedRecord> applied = store::DecodeAppliedRecord(record);
+  return applied.ok() ? applied->position.index : Index();
+}
+
 }  // namespace
+
+Extent ExtentOf(const SalvagedDatabase& database, const TableList& tables) {
+  const SalvagedLog log(database, tables);
+  return {.log_cut = log.before_first().index,
+          .log_end = log.end(),
+          .commit = log.commit(),
+          .applied = StoredIndex(database)};
+}
 
 class SalvagedState::Builder {
  public:
@@ -95,6 +115,7 @@ class SalvagedState::Builder {
         kv_name_(database.KvFamily()),
         state_(new SalvagedState()) {
     state_->path_ = scratch.path() + "/state";
+    state_->extent_ = ExtentOf(database, tables);
   }
 
   StatusOr<std::unique_ptr<SalvagedState>> Build() {
@@ -319,23 +340,12 @@ class SalvagedState::Builder {
            " are intact, but are not applied to what is left of the keys: where a backup joins "
            "them, 'replay --from-snapshot' does that"});
     }
-    if (const Index known = std::max(log_.commit(), StoredIndex()); known > reached) {
+    const Extent& left = state_->extent_;
+    if (const Index known = std::max(left.commit, left.applied); known > reached) {
       state_->losses_.push_back({"entries up to " + Text(known) +
                                  " were committed, but the state goes up to " + Text(reached) +
                                  " only"});
     }
-  }
-
-  // Of the applied record that is left, whatever else is.
-  Index StoredIndex() const {
-    rocksdb::ColumnFamilyHandle* const family = database_.family(kv_name_);
-    std::string record;
-    if (family == nullptr ||
-        !database_.db()->Get(rocksdb::ReadOptions(), family, store::AppliedKey(), &record).ok()) {
-      return Index();
-    }
-    const StatusOr<store::AppliedRecord> applied = store::DecodeAppliedRecord(record);
-    return applied.ok() ? applied->position.index : Index();
   }
 
   Status CountKeys() {
@@ -355,6 +365,12 @@ StatusOr<std::unique_ptr<SalvagedState>> SalvagedState::Make(const SalvagedDatab
                                                              const TableList& tables,
                                                              const ScratchDirectory& scratch) {
   return Builder(database, tables, scratch).Build();
+}
+
+bool SalvagedState::Covers(const Extent& all) const {
+  const Index reached = applied_.position.index;
+  return proven() && all.log_cut <= reached && all.commit <= reached && all.applied <= reached &&
+         all.log_end == extent_.log_end;
 }
 
 std::string SalvagedState::BaseText() const {

@@ -24,6 +24,15 @@ struct Loss {
   Json fields = Json::object();  // for programs
 };
 
+// How far what is left of a database goes, whether that is proven or not.
+struct Extent {
+  Index log_cut;  // the log begins behind it
+  LogPosition log_end;
+  Index commit;
+  Index applied;
+};
+Extent ExtentOf(const SalvagedDatabase& database, const TableList& tables);
+
 // A state is proven when it was one that the node had: the stored state where every table of it is
 // intact; an earlier one where all that is lost was flushed after all that is left; or the empty
 // one where the log begins at 1. After it every log entry that is intact, up to the first that is
@@ -43,6 +52,9 @@ class SalvagedState {
 
   bool proven() const { return base_ != Base::kParts; }
   std::string BaseText() const;
+  // Whether it is proven and the log goes on where it ends, as far as anything else goes that is
+  // left, too.
+  bool Covers(const Extent& all) const;
   // The last entry applied; what it stands for if not proven() is only where its record was.
   const store::AppliedRecord& applied() const { return applied_; }
   uint64_t replayed() const { return replayed_; }
@@ -60,6 +72,7 @@ class SalvagedState {
 
   std::string path_;
   Base base_ = Base::kParts;
+  Extent extent_;  // of what it was made from
   std::optional<store::NodeIdentity> identity_;
   std::unique_ptr<store::Engine> engine_;
   store::AppliedRecord applied_;

@@ -65,15 +65,19 @@ StatusOr<TableList> ReadTableList(const std::string& db_path, const ScratchDirec
       list.sequences[table.name] = {table.smallest_sequence, table.largest_sequence};
     }
   }
+  bool is_any_missing = false;
   for (SstFile& file : list.files) {
     ExamineSstFile({.verify = true}, &file);
-    // What a crash leaves while it writes a table has no end; a whole one was to be listed, or to
-    // be removed.
-    if (list.unreliable.empty() && !file.level && file.status.ok()) {
-      list.unreliable = "the MANIFEST does not list " + file.name +
-                        ", which is whole: its own end may have been lost";
+    if (file.level && file.status.code() == Code::kNotFound) is_any_missing = true;
+    // A table that a crash cut off has no end, and is none.
+    const bool is_unlisted = !file.level && file.status.ok();
+    if (is_unlisted && list.unreliable.empty() && list.unlisted.empty()) {
+      list.unlisted = "the MANIFEST does not list " + file.name +
+                      ", which is whole: its own end may have been lost";
     }
   }
+  // They may be what the missing ones were merged into.
+  if (is_any_missing && !list.unlisted.empty()) list.DistrustManifest();
   return list;
 }
 
