@@ -101,8 +101,9 @@ class SimDisk {
   void KillAfter(uint64_t changes) { changes_left_ = changes; }
   // That has happened since the last Restart.
   bool power_failed() const { return power_failed_; }
-  // What is done instead of an operation; kOk: nothing. A sync that fails marks its pages as clean, though they are
-  // not on the platter (Rebello et al., 2020); a write that fails writes a part. Null: nothing fails.
+  // What is done instead of an operation; kOk: nothing. A sync that fails marks its pages as clean,
+  // though they are not on the platter (Rebello et al., 2020); a write that fails writes a part.
+  // Null: nothing fails.
   using FaultHook = std::function<DiskResult(DiskOp op, const std::string& path)>;
   void SetFaultHook(FaultHook hook) { fault_hook_ = std::move(hook); }
   // Bytes there may be in all; 0: no limit.

@@ -72,9 +72,8 @@ void Cluster::ScheduleFaults() {
     host->paused_until = until;
   });
   Repeat(Fault::kPartition, [this](Rng* rng) { Partition(rng); });
-  for (const Fault fault :
-       {Fault::kSyncError, Fault::kWriteError, Fault::kReadError, Fault::kShortRead,
-        Fault::kNoSpace}) {
+  for (const Fault fault : {Fault::kSyncError, Fault::kWriteError, Fault::kReadError,
+                            Fault::kShortRead, Fault::kNoSpace}) {
     Repeat(fault, [this, fault](Rng* rng) { FailDisk(fault, rng); });
   }
   Repeat(Fault::kClockJump, [this](Rng* rng) {

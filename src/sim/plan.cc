@@ -10,7 +10,7 @@ constexpr std::array<std::string_view, kFaultKinds> kNames{
     "power-loss",  "kill",      "mid-io",     "harsh-loss", "lost-tail", "bit-rot",
     "pause",       "partition", "loss",       "duplicate",  "slow",      "sync-error",
     "write-error", "no-space",  "skew",       "clock-jump", "transfer",  "membership",
-    "isolate",     "flaky",     "read-error", "slow-disk", "short-read"};
+    "isolate",     "flaky",     "read-error", "slow-disk",  "short-read"};
 
 constexpr uint64_t kSecond = 1'000'000;
 

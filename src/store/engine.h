@@ -78,9 +78,9 @@ class Engine {
 
   // Opens what Bootstrap made. Never creates anything: a missing or damaged CURRENT or MANIFEST is
   // kCorruption, on every try. kNotFound when `path` does not exist; kFailedPrecondition when it is
-  // of a newer format or holds other column families. When it returns, all that it found is in tables
-  // and synced, also what a killed process had written and not synced, and the WAL files it found
-  // are empty or gone, so that whatever is written next is never behind a torn write.
+  // of a newer format or holds other column families. When it returns, all that it found is in
+  // tables and synced, also what a killed process had written and not synced, and the WAL files it
+  // found are empty or gone, so that whatever is written next is never behind a torn write.
   static StatusOr<std::unique_ptr<Engine>> Open(const EngineOptions& options);
 
   // For inspection: takes no lock, changes no byte, replays the WAL in memory. While a node runs on

@@ -6,9 +6,8 @@
 #include <string_view>
 #include <utility>
 
-#include "common/coding.h"
-#include "common/crc32c.h"
 #include "store/engine_files.h"
+#include "store/wal_format.h"
 
 namespace raftkv::store {
 namespace {
@@ -20,32 +19,12 @@ using rocksdb::IOOptions;
 using rocksdb::IOStatus;
 using rocksdb::Slice;
 
-// src/wal/wal_format.h has all of the format; a log's end takes this much.
-constexpr uint64_t kBlockBytes = 32768;
-constexpr size_t kHeaderBytes = 7;
-constexpr uint8_t kTypeLast = 4;
-
 constexpr uint64_t kPageBytes = 4096;
 
 // On average; see FilledFile::Appended.
 constexpr uint64_t kFillAppendMax = 64 << 10;
 
 uint64_t RoundUp(uint64_t value, uint64_t to) { return (value + to - 1) / to * to; }
-
-// The bytes of the intact chunk at `offset` of a block, header included; 0: there is none.
-size_t ChunkBytes(std::string_view block, size_t offset) {
-  std::string_view in = block.substr(offset);
-  if (in.size() < kHeaderBytes) return 0;
-  const size_t size = kHeaderBytes + static_cast<uint8_t>(in[4]) +
-                      (static_cast<size_t>(static_cast<uint8_t>(in[5])) << 8);
-  const auto type = static_cast<uint8_t>(in[6]);
-  if (type == 0 || type > kTypeLast || size > in.size()) return 0;
-  const uint32_t crc = Crc32c(in.substr(6, size - 6));
-  uint32_t stored = 0;
-  ConsumeLittleEndian32(&in, &stored);
-  // As RocksDB masks it.
-  return stored == ((crc >> 15) | (crc << 17)) + 0xa282ead8u ? size : 0;
-}
 
 // A file in use, and a second handle to write the zeros with. RocksDB appends by one thread at a
 // time; a sync, by another, touches nothing here.
@@ -146,24 +125,24 @@ class UncutFile : public rocksdb::FSWritableFileOwnerWrapper {
 // Where the log ends in a file whose bytes from `data_end` on are zeros: there, or a little later
 // where its last chunk ends in zeros of its own. Nothing where that can't be told: what is there
 // before the zeros is a write that was cut off or is under way, or damage.
-IOStatus FindLogEnd(rocksdb::FSRandomAccessFile* file, uint64_t data_end, const IOOptions& options,
-                    IODebugContext* debug, std::optional<uint64_t>* out) {
+IOStatus FindLogEnd(rocksdb::FSRandomAccessFile* file, uint64_t file_number, uint64_t data_end,
+                    const IOOptions& options, IODebugContext* debug, std::optional<uint64_t>* out) {
   *out = data_end;
   if (data_end == 0) return IOStatus::OK();
-  const uint64_t base = (data_end - 1) / kBlockBytes * kBlockBytes;
-  std::string buffer(kBlockBytes, '\0');
+  const uint64_t base = (data_end - 1) / kWalBlockBytes * kWalBlockBytes;
+  std::string buffer(kWalBlockBytes, '\0');
   Slice got;
-  const IOStatus status = file->Read(base, kBlockBytes, options, &got, buffer.data(), debug);
+  const IOStatus status = file->Read(base, kWalBlockBytes, options, &got, buffer.data(), debug);
   if (!status.ok()) return status;
   const std::string_view block(got.data(), got.size());
   size_t offset = 0;
   while (base + offset < data_end) {
-    const size_t chunk = ChunkBytes(block, offset);
-    if (chunk == 0) {
+    const WalChunk chunk = ReadWalChunk(block, offset, file_number);
+    if (chunk.error != WalChunkError::kNone) {
       out->reset();
       return IOStatus::OK();
     }
-    offset += chunk;
+    offset += chunk.bytes;
   }
   *out = base + offset;
   return IOStatus::OK();
@@ -172,8 +151,8 @@ IOStatus FindLogEnd(rocksdb::FSRandomAccessFile* file, uint64_t data_end, const 
 // A file as if it ended where its log ends.
 class LogReader : public rocksdb::FSSequentialFile {
  public:
-  LogReader(std::unique_ptr<rocksdb::FSRandomAccessFile> file, WalReading reading)
-      : file_(std::move(file)), reading_(reading) {}
+  LogReader(std::unique_ptr<rocksdb::FSRandomAccessFile> file, uint64_t number, WalReading reading)
+      : file_(std::move(file)), number_(number), reading_(reading) {}
 
   IOStatus Read(size_t n, const IOOptions& options, Slice* result, char* scratch,
                 IODebugContext* debug) override {
@@ -212,7 +191,7 @@ class LogReader : public rocksdb::FSSequentialFile {
     end_ = data_end;
     if (data_end == offset_) return IOStatus::OK();
     std::optional<uint64_t> end;
-    const IOStatus status = FindLogEnd(file_.get(), data_end, options, debug, &end);
+    const IOStatus status = FindLogEnd(file_.get(), number_, data_end, options, debug, &end);
     if (!status.ok()) return status;
     if (end) {
       end_ = *end;
@@ -220,18 +199,21 @@ class LogReader : public rocksdb::FSSequentialFile {
       // An intact chunk behind damage may end in zeros, and must be seen whole, or the damage would
       // look like a write that was cut off. It ends in its block. Beside a writer it is a write
       // under way, and is to look like one: it ends where it got to.
-      end_ = std::min(RoundUp(data_end, kBlockBytes), file_end);
+      end_ = std::min(RoundUp(data_end, kWalBlockBytes), file_end);
     }
     return IOStatus::OK();
   }
 
   const std::unique_ptr<rocksdb::FSRandomAccessFile> file_;
+  const uint64_t number_;
   const WalReading reading_;
   uint64_t offset_ = 0;
   uint64_t end_ = 0;
 };
 
-bool IsWal(const std::string& path) { return WalNumber(path.substr(path.rfind('/') + 1)) != 0; }
+// 0: it is no WAL file.
+uint64_t NumberOf(const std::string& path) { return WalNumber(path.substr(path.rfind('/') + 1)); }
+bool IsWal(const std::string& path) { return NumberOf(path) != 0; }
 
 class WalFileSystem : public rocksdb::FileSystemWrapper {
  public:
@@ -266,7 +248,7 @@ class WalFileSystem : public rocksdb::FileSystemWrapper {
     if (!IsWal(path)) return FileSystemWrapper::NewSequentialFile(path, options, out, debug);
     std::unique_ptr<rocksdb::FSRandomAccessFile> file;
     const IOStatus status = FileSystemWrapper::NewRandomAccessFile(path, options, &file, debug);
-    if (status.ok()) *out = std::make_unique<LogReader>(std::move(file), reading_);
+    if (status.ok()) *out = std::make_unique<LogReader>(std::move(file), NumberOf(path), reading_);
     return status;
   }
 
@@ -289,7 +271,7 @@ class WalFileSystem : public rocksdb::FileSystemWrapper {
       *size = begin + std::string_view(got.data(), got.size()).find_last_not_of('\0') + 1;
     }
     std::optional<uint64_t> end;
-    status = FindLogEnd(file.get(), *size, options, debug, &end);
+    status = FindLogEnd(file.get(), NumberOf(path), *size, options, debug, &end);
     if (end) *size = *end;
     return status;
   }

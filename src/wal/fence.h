@@ -4,9 +4,9 @@
 // The Raft log remembers by itself what the node voted and acknowledged, for as long as the disk
 // keeps what was synced. This file is a second witness. It costs next to nothing because it is
 // seldom synced: for each new term and vote, and whenever the log outgrows the room that the last
-// record made for it. How far the log is for sure is part of each record, and noted after every sync
-// of the WAL, unsynced: a process that is killed loses nothing of it, a power failure perhaps the
-// last seconds.
+// record made for it. How far the log is for sure is part of each record, and noted after every
+// sync of the WAL, unsynced: a process that is killed loses nothing of it, a power failure perhaps
+// the last seconds.
 //
 // docs/on-disk-format.md has the bytes, docs/durability.md what it protects from and what not.
 #pragma once

@@ -4,11 +4,17 @@
 #include <string_view>
 
 #include "common/crc32c.h"
+#include "store/wal_format.h"
 #include "wal/manifest_file.h"
-#include "wal/wal_format.h"
 
 namespace raftkv::wal {
 namespace {
+
+using store::FindIntactWalChunk;
+using store::kWalBlockBytes;
+using store::kWalChunkHeaderBytes;
+using store::WalChunk;
+using store::WalChunkError;
 
 std::string_view Block(std::string_view file, uint64_t base) {
   return file.substr(base, kWalBlockBytes);
@@ -21,7 +27,7 @@ std::optional<uint64_t> FindBehind(std::string_view file, uint64_t offset, uint6
   for (; base < file.size(); base += kWalBlockBytes, from = 0) {
     const std::string_view block = Block(file, base);
     if (from >= block.size()) continue;
-    if (const auto found = FindIntactChunk(block, from, number)) return base + *found;
+    if (const auto found = FindIntactWalChunk(block, from, number)) return base + *found;
   }
   return std::nullopt;
 }
@@ -32,10 +38,10 @@ uint32_t Masked(uint32_t crc) { return ((crc >> 15) | (crc << 17)) + 0xa282ead8u
 // Whether the checksum in the header of the chunk that `bytes` starts with is right for some other
 // length or type: then its payload was written to the end, and its header is what is damaged.
 bool IsCompleteUnderAnotherHeader(std::string_view bytes) {
-  if (bytes.size() < kChunkHeaderBytes) return false;
+  if (bytes.size() < kWalChunkHeaderBytes) return false;
   uint32_t stored = 0;
   for (int i = 3; i >= 0; --i) stored = (stored << 8) | static_cast<uint8_t>(bytes[i]);
-  const std::string_view payload = bytes.substr(kChunkHeaderBytes);
+  const std::string_view payload = bytes.substr(kWalChunkHeaderBytes);
   for (const char type : {1, 2, 3, 4}) {  // full, first, middle, last
     uint32_t crc = Crc32c(std::string_view(&type, 1));
     if (Masked(crc) == stored) return true;
@@ -62,13 +68,13 @@ Status CheckManifest(const std::string& db_path, rocksdb::Env* env) {
   if (!manifest) return Status::Ok();
   const std::string& path = manifest->path;
   const std::string_view bytes = manifest->bytes;
-  const std::optional<ManifestStop> stop = WalkChunks(*manifest, [](const Chunk&) {});
+  const std::optional<ManifestStop> stop = WalkChunks(*manifest, [](const WalChunk&) {});
   if (!stop) return Status::Ok();
   if (const auto intact = FindBehind(bytes, stop->offset, manifest->number)) {
     return Damaged(path, stop->offset,
                    "intact records follow, the first at offset " + std::to_string(*intact));
   }
-  if (stop->error == ChunkError::kBadChecksum || stop->error == ChunkError::kUnknownType) {
+  if (stop->error == WalChunkError::kBadChecksum || stop->error == WalChunkError::kUnknownType) {
     return Damaged(path, stop->offset, "the last record's checksum does not match");
   }
   if (IsCompleteUnderAnotherHeader(bytes.substr(stop->offset))) {

@@ -5,6 +5,12 @@
 namespace raftkv::wal {
 namespace {
 
+using store::kWalBlockBytes;
+using store::kWalChunkHeaderBytes;
+using store::ReadWalChunk;
+using store::WalChunk;
+using store::WalChunkError;
+
 constexpr std::string_view kPrefix = "MANIFEST-";
 
 std::optional<std::string> ReadWhole(const std::string& path, rocksdb::Env* env) {
@@ -31,15 +37,15 @@ std::optional<ManifestFile> ReadManifest(const std::string& db_path, rocksdb::En
 }
 
 std::optional<ManifestStop> WalkChunks(const ManifestFile& manifest,
-                                       const std::function<void(const Chunk&)>& take) {
+                                       const std::function<void(const WalChunk&)>& take) {
   const std::string_view file = manifest.bytes;
   for (uint64_t base = 0; base < file.size(); base += kWalBlockBytes) {
     const std::string_view block = file.substr(base, kWalBlockBytes);
     for (size_t offset = 0; offset < block.size();) {
       const bool whole = block.size() == kWalBlockBytes;
-      if (whole && block.size() - offset < kChunkHeaderBytes) break;  // the trailer
-      const Chunk chunk = ReadChunk(block, offset, manifest.number);
-      if (chunk.error != ChunkError::kNone) return ManifestStop{base + offset, chunk.error};
+      if (whole && block.size() - offset < kWalChunkHeaderBytes) break;  // the trailer
+      const WalChunk chunk = ReadWalChunk(block, offset, manifest.number);
+      if (chunk.error != WalChunkError::kNone) return ManifestStop{base + offset, chunk.error};
       take(chunk);
       offset += chunk.bytes;
     }

@@ -9,7 +9,7 @@
 
 #include <rocksdb/env.h>
 
-#include "wal/wal_format.h"
+#include "store/wal_format.h"
 
 namespace raftkv::wal {
 
@@ -26,12 +26,12 @@ std::optional<ManifestFile> ReadManifest(const std::string& db_path, rocksdb::En
 // Where reading ended.
 struct ManifestStop {
   uint64_t offset = 0;  // of the chunk that is not good
-  ChunkError error = ChunkError::kNone;
+  store::WalChunkError error = store::WalChunkError::kNone;
 };
 
 // Calls `take` with the chunks in order, until one is damaged; nothing when every byte is accounted
 // for.
 std::optional<ManifestStop> WalkChunks(const ManifestFile& manifest,
-                                       const std::function<void(const Chunk&)>& take);
+                                       const std::function<void(const store::WalChunk&)>& take);
 
 }  // namespace raftkv::wal

@@ -9,28 +9,39 @@
 #include "common/coding.h"
 #include "store/engine.h"
 #include "store/wal_file_system.h"
-#include "wal/wal_format.h"
+#include "store/wal_format.h"
 
 namespace raftkv::wal {
 namespace {
 
+using store::FindIntactWalChunk;
+using store::IsRecyclable;
+using store::kBatchHeaderBytes;
+using store::kRecyclableHeaderBytes;
+using store::kWalBlockBytes;
+using store::kWalChunkHeaderBytes;
+using store::ReadWalChunk;
+using store::WalChunk;
+using store::WalChunkError;
+using store::WalChunkType;
+
 constexpr size_t kReadBytes = 8 * kWalBlockBytes;
 
-const char* Describe(ChunkError error) {
+const char* Describe(WalChunkError error) {
   switch (error) {
-    case ChunkError::kNone:
+    case WalChunkError::kNone:
       return "";
-    case ChunkError::kCutHeader:
+    case WalChunkError::kCutHeader:
       return "a chunk header is cut off";
-    case ChunkError::kZeroType:
+    case WalChunkError::kZeroType:
       return "there are zeros where a chunk should be";
-    case ChunkError::kTooLong:
+    case WalChunkError::kTooLong:
       return "a chunk reaches over the end of its block";
-    case ChunkError::kBadChecksum:
+    case WalChunkError::kBadChecksum:
       return "a checksum does not match";
-    case ChunkError::kUnknownType:
+    case WalChunkError::kUnknownType:
       return "a chunk has a type that RocksDB 7.8 does not know";
-    case ChunkError::kOldFile:
+    case WalChunkError::kOldFile:
       return "a record ends in a chunk of an older file";
   }
   return "";
@@ -65,17 +76,17 @@ class Walker {
     size_t offset = 0;
     while (offset < block.size()) {
       if (IsTrailer(block, offset)) return block.size();
-      const Chunk chunk = ReadChunk(block, offset, file_number_);
-      if (chunk.error == ChunkError::kOldFile && !in_record_) {
+      const WalChunk chunk = ReadWalChunk(block, offset, file_number_);
+      if (chunk.error == WalChunkError::kOldFile && !in_record_) {
         past_end_ = true;
         end_offset_ = base + offset;
         return offset + 1;
       }
-      if (chunk.error != ChunkError::kNone) {
+      if (chunk.error != WalChunkError::kNone) {
         Damaged(Describe(chunk.error), base + offset);
         // A chunk of a later version is data all the same.
-        if (chunk.error == ChunkError::kUnknownType) scan_->intact_offset = base + offset;
-        scan_->zero_tail = chunk.error == ChunkError::kZeroType;
+        if (chunk.error == WalChunkError::kUnknownType) scan_->intact_offset = base + offset;
+        scan_->zero_tail = chunk.error == WalChunkError::kZeroType;
         // In the sector that it begins in, the end of the record before it is there.
         const size_t sector_end = std::min(RoundUpToSector(offset + 1), block.size());
         hole_ = scan_->zero_tail && IsZero(block, offset, sector_end);
@@ -97,26 +108,26 @@ class Walker {
   bool IsTrailer(std::string_view block, size_t offset) const {
     if (block.size() != kWalBlockBytes) return false;
     const size_t left = block.size() - offset;
-    if (left < kChunkHeaderBytes) return true;
+    if (left < kWalChunkHeaderBytes) return true;
     return recyclable_ && left < kRecyclableHeaderBytes &&
            block.find_first_not_of('\0', offset) == std::string_view::npos;
   }
 
   // Takes an intact chunk into account; an explanation when it can't be where it is.
-  const char* Accept(const Chunk& chunk, uint64_t begin) {
+  const char* Accept(const WalChunk& chunk, uint64_t begin) {
     const uint64_t end = begin + chunk.bytes;
-    if (chunk.type == ChunkType::kSetCompression) {
+    if (chunk.type == WalChunkType::kSetCompression) {
       if (in_record_ || scan_->report.records > 0) return "a compression marker is out of place";
       compressed_ = true;
       scan_->report.valid_bytes = end;
       return nullptr;
     }
     recyclable_ = recyclable_ || IsRecyclable(chunk.type);
-    const ChunkType type = IsRecyclable(chunk.type)
-                               ? static_cast<ChunkType>(static_cast<uint8_t>(chunk.type) - 4)
-                               : chunk.type;
-    const bool starts = type == ChunkType::kFull || type == ChunkType::kFirst;
-    const bool ends = type == ChunkType::kFull || type == ChunkType::kLast;
+    const WalChunkType type = IsRecyclable(chunk.type)
+                                  ? static_cast<WalChunkType>(static_cast<uint8_t>(chunk.type) - 4)
+                                  : chunk.type;
+    const bool starts = type == WalChunkType::kFull || type == WalChunkType::kFirst;
+    const bool ends = type == WalChunkType::kFull || type == WalChunkType::kLast;
     if (starts && in_record_) return "a record starts before the last one's end";
     if (!starts && !in_record_) return "a record's start is missing";
     if (starts) {
@@ -159,15 +170,15 @@ class Walker {
   void SearchBehind(std::string_view block, size_t offset, uint64_t base) {
     if (scan_->intact_offset) return;
     if (block.find_first_not_of('\0', offset) != std::string_view::npos) scan_->zero_tail = false;
-    while (const auto found = FindIntactChunk(block, offset, file_number_)) {
+    while (const auto found = FindIntactWalChunk(block, offset, file_number_)) {
       hole_ = hole_ || HasZeroSector(block, offset, *found);
-      const Chunk chunk = ReadChunk(block, *found, file_number_);
-      const bool rest = chunk.type == ChunkType::kMiddle || chunk.type == ChunkType::kLast;
+      const WalChunk chunk = ReadWalChunk(block, *found, file_number_);
+      const bool rest = chunk.type == WalChunkType::kMiddle || chunk.type == WalChunkType::kLast;
       if (scan_->damage.empty() || !hole_ || rest_ended_ || !rest) {
         scan_->intact_offset = base + *found;
         return;
       }
-      rest_ended_ = chunk.type == ChunkType::kLast;
+      rest_ended_ = chunk.type == WalChunkType::kLast;
       offset = *found + chunk.bytes;
     }
     hole_ = hole_ || HasZeroSector(block, offset, block.size());
@@ -196,7 +207,7 @@ class Walker {
   bool compressed_ = false;
   bool hole_ = false;        // behind the damage there is a sector that was not written
   bool rest_ended_ = false;  // and behind that the end of the damaged record
-  bool past_end_ = false;  // a chunk of the file's former life was met between records
+  bool past_end_ = false;    // a chunk of the file's former life was met between records
   uint64_t end_offset_ = 0;
   uint64_t record_offset_ = 0;
   std::string record_;  // the one being read

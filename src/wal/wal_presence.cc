@@ -8,11 +8,14 @@
 
 #include "common/coding.h"
 #include "store/engine_files.h"
+#include "store/wal_format.h"
 #include "wal/manifest_file.h"
-#include "wal/wal_format.h"
 
 namespace raftkv::wal {
 namespace {
+
+using store::WalChunk;
+using store::WalChunkType;
 
 // The fields of a version edit, RocksDB's db/version_edit.h. Those with a number above kIgnorable
 // are a length and bytes, so that a reader may skip what it does not know.
@@ -127,10 +130,10 @@ std::optional<uint64_t> HighestLogNumber(const ManifestFile& manifest) {
   std::string record;
   bool is_understood = true;
   // A cut-off end is an edit that never was.
-  (void)WalkChunks(manifest, [&](const Chunk& chunk) {
-    if (chunk.type == ChunkType::kFull || chunk.type == ChunkType::kFirst) record.clear();
+  (void)WalkChunks(manifest, [&](const WalChunk& chunk) {
+    if (chunk.type == WalChunkType::kFull || chunk.type == WalChunkType::kFirst) record.clear();
     record.append(chunk.payload);
-    const bool ends = chunk.type == ChunkType::kFull || chunk.type == ChunkType::kLast;
+    const bool ends = chunk.type == WalChunkType::kFull || chunk.type == WalChunkType::kLast;
     if (ends && is_understood) is_understood = numbers.Take(record);
   });
   if (!is_understood) return std::nullopt;

@@ -4,11 +4,14 @@
 
 #include "store/engine_files.h"
 #include "store/wal_file_system.h"
+#include "store/wal_format.h"
 #include "wal/wal_file_scan.h"
-#include "wal/wal_format.h"
 
 namespace raftkv::wal {
 namespace {
+
+using store::kBatchHeaderBytes;
+using store::kWalChunkHeaderBytes;
 
 const char kAdvice[] =
     "Writes that were acknowledged may be lost, so this node does not start. Keep the directory "
@@ -27,7 +30,7 @@ std::string Where(const std::string& db_path, const WalFileScan& scan) {
 bool IsUnused(const WalFileScan& scan) {
   if (scan.report.writes > 0 || scan.intact_offset) return false;
   return scan.damage.empty() || scan.zero_tail ||
-         scan.data_end <= scan.report.valid_bytes + kChunkHeaderBytes + kBatchHeaderBytes;
+         scan.data_end <= scan.report.valid_bytes + kWalChunkHeaderBytes + kBatchHeaderBytes;
 }
 
 // The verdict on the file at `at`, the oldest with damage.

@@ -16,8 +16,8 @@ TEST(Utf8Test, WhatIsWellFormed) {
 TEST(Utf8Test, WhatIsNot) {
   for (const char* bytes : {
            "a\xff", "\x80", "\xc3", "\xe2\x82", "\xf0\x9f\x98",  // stray, or cut off
-           "\xc0\xaf", "\xe0\x80\xaf", "\xf0\x80\x80\xaf",      // overlong
-           "\xed\xa0\x80", "\xf4\x90\x80\x80",                    // surrogate, too high
+           "\xc0\xaf", "\xe0\x80\xaf", "\xf0\x80\x80\xaf",       // overlong
+           "\xed\xa0\x80", "\xf4\x90\x80\x80",                   // surrogate, too high
        }) {
     EXPECT_FALSE(IsUtf8(bytes)) << bytes;
   }

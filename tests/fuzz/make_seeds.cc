@@ -15,9 +15,9 @@
 #include "store/mvcc.h"
 #include "store/sha256.h"
 #include "store/snapshot_format.h"
+#include "store/wal_format.h"
 #include "tools/dump/export_format.h"
 #include "wal/entry_codec.h"
-#include "wal/wal_format.h"
 
 namespace raftkv::fuzz {
 namespace {
@@ -209,7 +209,7 @@ Seeds Snapshots() {
           {"file", WithChoice(2, file + whole.Digest())}};
 }
 
-std::string WalChunk(wal::ChunkType type, std::string_view payload) {
+std::string WalChunk(store::WalChunkType type, std::string_view payload) {
   std::string out;
   const std::string covered = std::string(1, static_cast<char>(type)) + std::string(payload);
   const uint32_t crc = Crc32c(covered);
@@ -224,13 +224,13 @@ Seeds WalFiles() {
   AppendLittleEndian64(&batch, 5);
   AppendLittleEndian32(&batch, 1);
   batch += "\x01\x03key\x05value";
-  using wal::ChunkType;
-  const std::string full = WalChunk(ChunkType::kFull, batch);
-  const std::string split = WalChunk(ChunkType::kFirst, batch.substr(0, 14)) +
-                            WalChunk(ChunkType::kMiddle, batch.substr(14, 2)) +
-                            WalChunk(ChunkType::kLast, batch.substr(16));
+  using store::WalChunkType;
+  const std::string full = WalChunk(store::WalChunkType::kFull, batch);
+  const std::string split = WalChunk(store::WalChunkType::kFirst, batch.substr(0, 14)) +
+                            WalChunk(store::WalChunkType::kMiddle, batch.substr(14, 2)) +
+                            WalChunk(store::WalChunkType::kLast, batch.substr(16));
   const std::string recyclable =
-      WalChunk(ChunkType::kRecyclableFull, std::string("\x0c\0\0\0", 4) + batch);
+      WalChunk(store::WalChunkType::kRecyclableFull, std::string("\x0c\0\0\0", 4) + batch);
   std::string damaged = full + full;
   damaged[10] = static_cast<char>(damaged[10] ^ 1);
   return {{"whole", WithChoice(0, full + split + full)},

@@ -9,11 +9,11 @@
 
 #include "common/crc32c.h"
 #include "fuzz/fuzz.h"
+#include "store/wal_format.h"
 #include "tools/dump/wal_records.h"
 #include "wal/manifest_check.h"
 #include "wal/manifest_file.h"
 #include "wal/wal_file_scan.h"
-#include "wal/wal_format.h"
 
 namespace raftkv::fuzz {
 namespace {
@@ -22,9 +22,9 @@ constexpr uint64_t kFileNumber = 12;
 
 // Walks the chunks by their lengths, as far as they go.
 void FixChecksums(std::string* file) {
-  for (size_t at = 0; at + wal::kChunkHeaderBytes <= file->size();) {
-    const size_t left = wal::kWalBlockBytes - at % wal::kWalBlockBytes;
-    if (left < wal::kChunkHeaderBytes) {
+  for (size_t at = 0; at + store::kWalChunkHeaderBytes <= file->size();) {
+    const size_t left = store::kWalBlockBytes - at % store::kWalBlockBytes;
+    if (left < store::kWalChunkHeaderBytes) {
       at += left;
       continue;
     }
@@ -32,7 +32,7 @@ void FixChecksums(std::string* file) {
     const size_t length = byte(4) | static_cast<size_t>(byte(5)) << 8;
     const bool recyclable = byte(6) >= 5 && byte(6) <= 8;
     const size_t bytes =
-        (recyclable ? wal::kRecyclableHeaderBytes : wal::kChunkHeaderBytes) + length;
+        (recyclable ? store::kRecyclableHeaderBytes : store::kWalChunkHeaderBytes) + length;
     if (bytes > left || at + bytes > file->size()) return;
     if (recyclable) (*file)[at + 7] = static_cast<char>(kFileNumber);
     const uint32_t crc = Crc32c(std::string_view(*file).substr(at + 6, bytes - 6));
@@ -62,7 +62,7 @@ class ManifestDirectory {
             "a MANIFEST that is there was not read");
     uint64_t read = 0;
     const auto stop =
-        wal::WalkChunks(*manifest, [&](const wal::Chunk& chunk) { read += chunk.bytes; });
+        wal::WalkChunks(*manifest, [&](const store::WalChunk& chunk) { read += chunk.bytes; });
     Require(read <= (stop ? stop->offset : bytes.size()), "chunks overlap");
     Require(!stop || stop->offset < bytes.size(), "an offset beyond the file");
     Require(stop || wal::CheckManifest(path_).ok(), "a whole MANIFEST was found damaged");

@@ -123,8 +123,8 @@ TEST(SimEnvTest, TheSameSeedDoesTheSameIo) {
 }
 
 // What a process had written and not synced when it was killed, or could not sync, is in tables
-// after the next start, and in its WAL file still, which a power loss may cut off. By then something
-// may be written after it: that must not look like damage.
+// after the next start, and in its WAL file still, which a power loss may cut off. By then
+// something may be written after it: that must not look like damage.
 TEST(SimEnvTest, WhatAProcessDidNotSyncIsNoDamageTwoStartsLater) {
   spdlog::set_level(spdlog::level::off);
   for (uint64_t seed = 1; seed <= 80; ++seed) {

@@ -1,6 +1,7 @@
 // raftkv-dump salvage: what it makes of damaged directories. Bit flips in all kinds of file are
 // dump_damage_test.cc's; here is what can be proven, and what is said of the rest.
 #include <filesystem>
+#include <functional>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -22,6 +23,12 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 using testing::HasSubstr;
 using Keys = std::map<std::string, std::string>;
+
+const Keys& Everything() {
+  static const auto* keys =
+      new Keys{{"a", "2"}, {std::string("b\0\xff", 3), "two\nlines"}, {"txn", "yes"}};
+  return *keys;
+}
 
 class DumpSalvageTest : public DumpTest {
  protected:
@@ -85,14 +92,30 @@ class DumpSalvageTest : public DumpTest {
     node_->Append(task);
   }
 
+  void Compact(const std::vector<rocksdb::ColumnFamilyHandle*>& families) {
+    for (auto* family : families) {
+      RAFTKV_CHECK(node_->engine()->db()->CompactRange({}, family, nullptr, nullptr).ok(), "merge");
+    }
+  }
+  void CompactAll() {
+    store::Engine* const engine = node_->engine();
+    Compact({engine->kv().get(), engine->raft_log(), engine->raft_meta()});
+  }
+
+  // What `step` adds to the MANIFEST is lost.
+  void ExpectManifestMissed(const std::function<void()>& step) {
+    const auto listed = fs::file_size(OnlyFile("MANIFEST"));
+    step();
+    Crash();
+    fs::resize_file(OnlyFile("MANIFEST"), listed);
+    const Result result = Salvage();
+    EXPECT_EQ(result.exit_code, kExitProblems) << result.text;
+    EXPECT_EQ(result.keys, Everything());
+    EXPECT_THAT(result.problems, testing::Contains(HasSubstr("its own end may have been lost")));
+  }
+
   int outs_ = 0;
 };
-
-const Keys& Everything() {
-  static const auto* keys =
-      new Keys{{"a", "2"}, {std::string("b\0\xff", 3), "two\nlines"}, {"txn", "yes"}};
-  return *keys;
-}
 
 TEST_F(DumpSalvageTest, AWholeDirectoryLosesNothing) {
   MakeNode();
@@ -219,10 +242,7 @@ TEST_F(DumpSalvageTest, ATableThatWasNotRemovedYetIsNoLoss) {
   node_->FlushAll();
   const std::string kept = temp_.path() + "/kept";
   fs::copy(Db(), kept);
-  store::Engine& engine = *node_->engine();
-  for (auto* family : {engine.kv().get(), engine.raft_log(), engine.raft_meta()}) {
-    RAFTKV_CHECK(engine.db()->CompactRange({}, family, nullptr, nullptr).ok(), "compact");
-  }
+  CompactAll();
   Crash();
   int back = 0;
   for (const auto& file : fs::directory_iterator(kept)) {
@@ -240,48 +260,27 @@ TEST_F(DumpSalvageTest, ATableThatWasNotRemovedYetIsNoLoss) {
 
 TEST_F(DumpSalvageTest, TheEndOfTheManifestIsMissedWithTheWalThatItMadeObsolete) {
   MakeNode();
-  const auto listed = fs::file_size(OnlyFile("MANIFEST"));
-  node_->FlushAll();
-  Crash();
-  fs::resize_file(OnlyFile("MANIFEST"), listed);
-  const Result result = Salvage();
-  EXPECT_EQ(result.exit_code, kExitProblems) << result.text;
-  EXPECT_EQ(result.keys, Everything());
-  EXPECT_THAT(result.problems, testing::Contains(HasSubstr("its own end may have been lost")));
+  ExpectManifestMissed([this] { node_->FlushAll(); });
 }
 
 TEST_F(DumpSalvageTest, TheEndOfTheManifestIsMissedWithTheLogThatItMadeObsolete) {
   MakeNode();
-  const auto listed = fs::file_size(OnlyFile("MANIFEST"));
-  node_->FlushKv();
-  Cut(9, 2);
-  Crash();
-  fs::resize_file(OnlyFile("MANIFEST"), listed);
-  const Result result = Salvage();
-  EXPECT_EQ(result.exit_code, kExitProblems) << result.text;
-  EXPECT_EQ(result.keys, Everything());
-  EXPECT_THAT(result.problems, testing::Contains(HasSubstr("its own end may have been lost")));
+  ExpectManifestMissed([this] {
+    node_->FlushKv();
+    Cut(9, 2);
+  });
 }
 
 TEST_F(DumpSalvageTest, TheEndOfTheManifestIsMissedWithTheTablesThatItMadeObsolete) {
   MakeNode();
   node_->FlushKv();
-  const auto listed = fs::file_size(OnlyFile("MANIFEST"));
-  store::Engine& engine = *node_->engine();
-  RAFTKV_CHECK(engine.db()->CompactRange({}, engine.kv().get(), nullptr, nullptr).ok(), "compact");
-  Crash();
-  fs::resize_file(OnlyFile("MANIFEST"), listed);
-  const Result result = Salvage();
-  EXPECT_EQ(result.exit_code, kExitProblems) << result.text;
-  EXPECT_EQ(result.keys, Everything());
-  EXPECT_THAT(result.problems, testing::Contains(HasSubstr("its own end may have been lost")));
+  ExpectManifestMissed([this] { Compact({node_->engine()->kv().get()}); });
 }
 
 // With any number of its last records gone: what was flushed, merged and removed after it is then
 // unknown to the MANIFEST.
 TEST_F(DumpSalvageTest, WhereverTheManifestEndsNothingIsLostUnsaid) {
   MakeNode();
-  store::Engine& engine = *node_->engine();
   node_->FlushAll();
   node_->Append({Put(10, 3, "a", "3")}, {Term(3), NodeId(0xa1), Index(10)});
   node_->Apply({Put(10, 3, "a", "3")});
@@ -289,9 +288,7 @@ TEST_F(DumpSalvageTest, WhereverTheManifestEndsNothingIsLostUnsaid) {
   Cut(9, 2);
   node_->DeleteLeftovers();
   node_->FlushAll();
-  for (auto* family : {engine.kv().get(), engine.raft_log(), engine.raft_meta()}) {
-    RAFTKV_CHECK(engine.db()->CompactRange({}, family, nullptr, nullptr).ok(), "compact");
-  }
+  CompactAll();
   node_->Append({Put(11, 3, "k", "4"), Put(12, 3, "k", "5")}, {Term(3), NodeId(0xa1), Index(11)});
   node_->FlushAll();
   node_->Apply({Put(11, 3, "k", "4")});
@@ -301,7 +298,7 @@ TEST_F(DumpSalvageTest, WhereverTheManifestEndsNothingIsLostUnsaid) {
   all["a"] = "3";
   all["k"] = "5";
   std::vector<uint64_t> ends = {0};
-  (void)wal::WalkChunks(wal::ReadManifest(Db()).value(), [&](const wal::Chunk& chunk) {
+  (void)wal::WalkChunks(wal::ReadManifest(Db()).value(), [&](const store::WalChunk& chunk) {
     ends.push_back(ends.back() + chunk.bytes);
   });
   EXPECT_GE(ends.size(), 20u);

@@ -8,8 +8,8 @@
 #include <rocksdb/utilities/checkpoint.h>
 
 #include "common/rng.h"
+#include "store/wal_format.h"
 #include "wal/keys.h"
-#include "wal/wal_format.h"
 #include "wal/wal_scanner.h"
 #include "wal/wal_testing.h"
 
@@ -126,7 +126,7 @@ TEST_F(WalFileSystemTest, LargeAppendsAreNotFilledAheadOf) {
 
 // A record may end in zeros of its own, at its block's end too.
 TEST_F(WalFileSystemTest, ARecordsOwnZerosAreNotCutOff) {
-  WriteRecords({"first", std::string(kWalBlockBytes - 100, '\0'), std::string(3000, '\0')});
+  WriteRecords({"first", std::string(store::kWalBlockBytes - 100, '\0'), std::string(3000, '\0')});
   EXPECT_EQ(ScanWalFiles(db_)->recovery, WalRecovery::kClean);
   EXPECT_EQ(ScanWalFiles(db_)->files.back().records, 3u);
   EXPECT_EQ(RecordsAfterOpening(WalRecovery::kClean), 3u);
@@ -152,7 +152,7 @@ TEST_F(WalFileSystemTest, AWriteThatWasCutOffIsTornWithZerosBehindIt) {
     const uint64_t last_end = whole == 0 ? 0 : ends_[whole - 1];
     const bool at_end = torn.find_first_not_of('\0', last_end) == std::string::npos;
     const bool asks = cut % 1009 == 0 || cut < 150 || bytes_.size() - cut < 100 ||
-                      (cut + 20) % kWalBlockBytes < 40;
+                      (cut + 20) % store::kWalBlockBytes < 40;
     if (!asks && cut % 7 != 0) continue;
     WriteFileBytes(newest_, torn);
     const auto scan = ScanWalFiles(db_);

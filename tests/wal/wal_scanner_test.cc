@@ -10,8 +10,8 @@
 #include "common/coding.h"
 #include "common/crc32c.h"
 #include "common/rng.h"
+#include "store/wal_format.h"
 #include "wal/keys.h"
-#include "wal/wal_format.h"
 #include "wal/wal_testing.h"
 
 namespace raftkv::wal {
@@ -144,12 +144,14 @@ TEST_F(WalScannerTest, ATailCutAtAnyByteIsTornAndLosesNothingBeforeIt) {
     const uint64_t size = cut - 1;
     size_t whole = 3;
     bool at_end = size == 0;
-    bool near_boundary = size % kWalBlockBytes < 12 || size % kWalBlockBytes > kWalBlockBytes - 12;
+    bool near_boundary = size % store::kWalBlockBytes < 12 ||
+                         size % store::kWalBlockBytes > store::kWalBlockBytes - 12;
     for (const RecordPlace& place : places_) {
       if (place.file != 1) continue;
       if (place.end <= size) ++whole;
       // A block's trailer belongs to the record before it, once it is there to the end.
-      const uint64_t block_end = (place.end + kWalBlockBytes - 1) / kWalBlockBytes * kWalBlockBytes;
+      const uint64_t block_end =
+          (place.end + store::kWalBlockBytes - 1) / store::kWalBlockBytes * store::kWalBlockBytes;
       if (size == place.end || (size == block_end && block_end - place.end < 7)) at_end = true;
       if (size + 8 >= place.end && size <= place.end + 8) near_boundary = true;
     }
@@ -212,7 +214,7 @@ TEST_F(WalScannerTest, EveryBitOfARecordInTheMiddleCounts) {
 
 TEST_F(WalScannerTest, AZeroedPageIsRefusedUnlessNothingFollows) {
   WriteRecords(kSizes, {5});
-  for (const size_t page : {size_t{512}, size_t{4096}, size_t{kWalBlockBytes}}) {
+  for (const size_t page : {size_t{512}, size_t{4096}, size_t{store::kWalBlockBytes}}) {
     for (size_t at = 0; at < bytes_.size(); at += page) {
       std::string zeroed = bytes_;
       const size_t size = std::min(page, bytes_.size() - at);
@@ -277,7 +279,7 @@ TEST_F(WalScannerTest, AHoleIsRefusedWhenMoreThanItsRecordFollows) {
 // Zeros are what was not written; other bytes were, and changed since.
 TEST_F(WalScannerTest, OtherBytesInFrontOfARecordsRestAreDamage) {
   WriteRecords({10, 150'000}, {});
-  for (size_t at = places_.back().begin; at < 4 * kWalBlockBytes; at += 1009) {
+  for (size_t at = places_.back().begin; at < 4 * store::kWalBlockBytes; at += 1009) {
     SetByte(newest_, at, static_cast<char>(bytes_[at] ^ 4));
     ASSERT_FALSE(ScanWalFiles(db_).ok()) << at;
     SetByte(newest_, at, bytes_[at]);
@@ -332,7 +334,7 @@ TEST_F(WalScannerTest, AnIntactChunkAtAnyDistanceBehindGarbageIsFound) {
         << scan.status();
   }
   // Several blocks on, behind zeros.
-  const std::string gap(3 * kWalBlockBytes - bytes_.size() + 1234, '\0');
+  const std::string gap(3 * store::kWalBlockBytes - bytes_.size() + 1234, '\0');
   WriteFileBytes(newest_, bytes_ + gap + chunk);
   EXPECT_FALSE(ScanWalFiles(db_).ok());
 }
@@ -340,7 +342,7 @@ TEST_F(WalScannerTest, AnIntactChunkAtAnyDistanceBehindGarbageIsFound) {
 TEST_F(WalScannerTest, ARecordWithoutItsBeginningIsRefused) {
   WriteRecords({10, 100000, 20}, {});
   // Every chunk that remains is intact.
-  WriteFileBytes(newest_, bytes_.substr(kWalBlockBytes));
+  WriteFileBytes(newest_, bytes_.substr(store::kWalBlockBytes));
   const auto scan = ScanWalFiles(db_);
   ASSERT_FALSE(scan.ok());
   EXPECT_NE(scan.status().message().find("a record's start is missing"), std::string::npos);
@@ -349,7 +351,7 @@ TEST_F(WalScannerTest, ARecordWithoutItsBeginningIsRefused) {
 TEST_F(WalScannerTest, ARecordWithoutItsEndIsRefusedWhenMoreFollows) {
   WriteRecords({10, 100000, 20}, {});
   // The block that ends the second record is replaced by one that begins with the third.
-  const size_t cut = places_[1].end / kWalBlockBytes * kWalBlockBytes;
+  const size_t cut = places_[1].end / store::kWalBlockBytes * store::kWalBlockBytes;
   WriteFileBytes(newest_, bytes_.substr(0, cut) + bytes_.substr(places_[2].begin));
   const auto scan = ScanWalFiles(db_);
   ASSERT_FALSE(scan.ok());
@@ -473,11 +475,11 @@ TEST(WalScanner, SurvivesAnyInput) {
 TEST(WalFormat, FindsAChunkOfAnyLengthAtAnyPlaceAndNothingElse) {
   Rng rng(99);
   for (int round = 0; round < 200; ++round) {
-    std::string block = RandomBytes(&rng, kWalBlockBytes);
+    std::string block = RandomBytes(&rng, store::kWalBlockBytes);
     if (round % 2 == 0) std::fill(block.begin(), block.end(), static_cast<char>(round));
-    ASSERT_EQ(FindIntactChunk(block, 0, 7), std::nullopt) << round;
-    const size_t length = round < 20 ? round : rng.Below(kWalBlockBytes - 20);
-    const size_t at = rng.Below(kWalBlockBytes - length - 7);
+    ASSERT_EQ(store::FindIntactWalChunk(block, 0, 7), std::nullopt) << round;
+    const size_t length = round < 20 ? round : rng.Below(store::kWalBlockBytes - 20);
+    const size_t at = rng.Below(store::kWalBlockBytes - length - 7);
     const uint8_t type = static_cast<uint8_t>(1 + rng.Below(4));
     block[at + 4] = static_cast<char>(length);
     block[at + 5] = static_cast<char>(length >> 8);
@@ -486,9 +488,9 @@ TEST(WalFormat, FindsAChunkOfAnyLengthAtAnyPlaceAndNothingElse) {
     std::string masked;
     AppendLittleEndian32(&masked, ((crc >> 15) | (crc << 17)) + 0xa282ead8u);
     block.replace(at, 4, masked);
-    ASSERT_EQ(FindIntactChunk(block, 0, 7), at) << "length " << length;
-    ASSERT_EQ(FindIntactChunk(block, at, 7), at);
-    ASSERT_EQ(FindIntactChunk(block, at + 1, 7), std::nullopt);
+    ASSERT_EQ(store::FindIntactWalChunk(block, 0, 7), at) << "length " << length;
+    ASSERT_EQ(store::FindIntactWalChunk(block, at, 7), at);
+    ASSERT_EQ(store::FindIntactWalChunk(block, at + 1, 7), std::nullopt);
   }
 }
 

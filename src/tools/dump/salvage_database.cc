@@ -12,14 +12,22 @@
 #include "store/engine_options.h"
 #include "store/identity_codec.h"
 #include "store/wal_file_system.h"
+#include "store/wal_format.h"
 #include "tools/dump/child.h"
 #include "tools/dump/rebuild.h"
 #include "tools/dump/wal_records.h"
 #include "wal/keys.h"
-#include "wal/wal_format.h"
 
 namespace raftkv::tools::dump {
 namespace {
+
+using store::FindIntactWalChunk;
+using store::kWalBlockBytes;
+using store::kWalChunkHeaderBytes;
+using store::ReadWalChunk;
+using store::WalChunk;
+using store::WalChunkError;
+using store::WalChunkType;
 
 namespace fs = std::filesystem;
 
@@ -63,7 +71,7 @@ class WalFileReader {
     // What can't be read ends it, as the file's end does.
     std::unique_ptr<rocksdb::SequentialFile> in;
     if (!store::DefaultEnv()->NewSequentialFile(path_, &in, rocksdb::EnvOptions()).ok()) return;
-    std::string buffer(wal::kWalBlockBytes, '\0');
+    std::string buffer(kWalBlockBytes, '\0');
     rocksdb::Slice block;
     do {
       if (!in->Read(buffer.size(), &block, buffer.data()).ok()) break;
@@ -77,8 +85,8 @@ class WalFileReader {
   void ReadBlock(std::string_view block) {
     for (size_t at = 0; at < block.size();) {
       const size_t left = block.size() - at;
-      if (block.size() == wal::kWalBlockBytes && left < wal::kChunkHeaderBytes) return;
-      const wal::Chunk chunk = wal::ReadChunk(block, at, number_);
+      if (block.size() == kWalBlockBytes && left < kWalChunkHeaderBytes) return;
+      const WalChunk chunk = ReadWalChunk(block, at, number_);
       if (block.find_first_not_of('\0', at) == std::string_view::npos && !in_record_) {
         // Written ahead, if nothing follows.
         if (!zeros_) zeros_ = base_ + at;
@@ -86,21 +94,21 @@ class WalFileReader {
       }
       if (zeros_) Damaged(*zeros_);
       zeros_.reset();
-      if (chunk.error == wal::ChunkError::kNone) {
+      if (chunk.error == WalChunkError::kNone) {
         Take(chunk, base_ + at);
         at += chunk.bytes;
         continue;
       }
       Damaged(base_ + at);
-      const auto next = wal::FindIntactChunk(block, at, number_);
+      const auto next = FindIntactWalChunk(block, at, number_);
       if (!next) return;
       at = *next;
     }
   }
 
-  void Take(const wal::Chunk& chunk, uint64_t offset) {
-    const bool starts = chunk.type == wal::ChunkType::kFull || chunk.type == wal::ChunkType::kFirst;
-    const bool ends = chunk.type == wal::ChunkType::kFull || chunk.type == wal::ChunkType::kLast;
+  void Take(const WalChunk& chunk, uint64_t offset) {
+    const bool starts = chunk.type == WalChunkType::kFull || chunk.type == WalChunkType::kFirst;
+    const bool ends = chunk.type == WalChunkType::kFull || chunk.type == WalChunkType::kLast;
     if (starts == in_record_) {
       // The start of this record, or the end of the one before, is lost.
       Damaged(offset);

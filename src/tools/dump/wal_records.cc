@@ -2,7 +2,7 @@
 
 #include "common/coding.h"
 #include "store/engine.h"
-#include "wal/wal_format.h"
+#include "store/wal_format.h"
 
 namespace raftkv::tools::dump {
 namespace {
@@ -102,7 +102,7 @@ WalRecord ReadBatch(const rocksdb::WriteBatch& batch) {
   WalRecord record;
   record.bytes = batch.Data().size();
   record.sequence = FirstSequence(batch.Data());
-  record.status = record.bytes < wal::kBatchHeaderBytes
+  record.status = record.bytes < store::kBatchHeaderBytes
                       ? Status(Code::kCorruption,
                                "its checksum is right, but it is too short for a write batch")
                       : Decode(batch, &record.updates);

@@ -1,11 +1,11 @@
-#include "wal/wal_format.h"
+#include "store/wal_format.h"
 
 #include <array>
 #include <memory>
 
 #include "common/crc32c.h"
 
-namespace raftkv::wal {
+namespace raftkv::store {
 namespace {
 
 // The CRC is stored rotated and offset, because a CRC over data that holds its own CRC is weak.
@@ -37,14 +37,14 @@ Header ParseHeader(const char* p) {
       static_cast<uint8_t>(p[4]) | static_cast<size_t>(static_cast<uint8_t>(p[5])) << 8;
   header.type = static_cast<uint8_t>(p[6]);
   const bool recyclable =
-      header.type <= kChunkTypeMax && IsRecyclable(static_cast<ChunkType>(header.type));
-  header.bytes = recyclable ? kRecyclableHeaderBytes : kChunkHeaderBytes;
+      header.type <= kWalChunkTypeMax && IsRecyclable(static_cast<WalChunkType>(header.type));
+  header.bytes = recyclable ? kRecyclableHeaderBytes : kWalChunkHeaderBytes;
   return header;
 }
 
 bool IsOfFile(const char* p, const Header& header, uint64_t file_number) {
-  return header.bytes == kChunkHeaderBytes ||
-         LoadLittleEndian32(p + kChunkHeaderBytes) == static_cast<uint32_t>(file_number);
+  return header.bytes == kWalChunkHeaderBytes ||
+         LoadLittleEndian32(p + kWalChunkHeaderBytes) == static_cast<uint32_t>(file_number);
 }
 
 // Checksums of any stretch of a block in constant time. A CRC is linear: the register after bytes
@@ -101,41 +101,42 @@ class StretchCrc {
 
 }  // namespace
 
-Chunk ReadChunk(std::string_view block, size_t offset, uint64_t file_number) {
-  Chunk chunk;
-  if (block.size() - offset < kChunkHeaderBytes) {
-    chunk.error = ChunkError::kCutHeader;
+WalChunk ReadWalChunk(std::string_view block, size_t offset, uint64_t file_number) {
+  WalChunk chunk;
+  if (block.size() - offset < kWalChunkHeaderBytes) {
+    chunk.error = WalChunkError::kCutHeader;
     return chunk;
   }
   const char* const p = block.data() + offset;
   const Header header = ParseHeader(p);
   if (header.type == 0) {
-    chunk.error = ChunkError::kZeroType;
+    chunk.error = WalChunkError::kZeroType;
   } else if (header.end() > block.size() - offset) {
-    chunk.error = ChunkError::kTooLong;
+    chunk.error = WalChunkError::kTooLong;
   } else if (Crc32c(std::string_view(p + 6, header.end() - 6)) != header.crc) {
-    chunk.error = ChunkError::kBadChecksum;
-  } else if (header.type > kChunkTypeMax) {
-    chunk.error = ChunkError::kUnknownType;
+    chunk.error = WalChunkError::kBadChecksum;
+  } else if (header.type > kWalChunkTypeMax) {
+    chunk.error = WalChunkError::kUnknownType;
   } else if (!IsOfFile(p, header, file_number)) {
-    chunk.error = ChunkError::kOldFile;
+    chunk.error = WalChunkError::kOldFile;
   } else {
-    chunk.type = static_cast<ChunkType>(header.type);
+    chunk.type = static_cast<WalChunkType>(header.type);
     chunk.bytes = header.end();
     chunk.payload = std::string_view(p + header.bytes, header.payload_bytes);
   }
   return chunk;
 }
 
-std::optional<size_t> FindIntactChunk(std::string_view block, size_t from, uint64_t file_number) {
+std::optional<size_t> FindIntactWalChunk(std::string_view block, size_t from,
+                                         uint64_t file_number) {
   // Most of what is searched is either a whole block, or zeros.
   if (block.find_first_not_of('\0', from) == std::string_view::npos) return std::nullopt;
-  if (ReadChunk(block, from, file_number).error == ChunkError::kNone) return from;
+  if (ReadWalChunk(block, from, file_number).error == WalChunkError::kNone) return from;
   const auto crc = std::make_unique<StretchCrc>(block);
-  for (size_t at = from; at + kChunkHeaderBytes <= block.size(); ++at) {
+  for (size_t at = from; at + kWalChunkHeaderBytes <= block.size(); ++at) {
     const char* const p = block.data() + at;
     const Header header = ParseHeader(p);
-    if (header.type == 0 || header.type > kChunkTypeMax) continue;
+    if (header.type == 0 || header.type > kWalChunkTypeMax) continue;
     if (header.end() > block.size() - at) continue;
     if (crc->Of(at + 6, at + header.end()) != header.crc) continue;
     if (IsOfFile(p, header, file_number)) return at;
@@ -143,4 +144,4 @@ std::optional<size_t> FindIntactChunk(std::string_view block, size_t from, uint6
   return std::nullopt;
 }
 
-}  // namespace raftkv::wal
+}  // namespace raftkv::store

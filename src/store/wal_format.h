@@ -16,14 +16,14 @@
 #include <optional>
 #include <string_view>
 
-namespace raftkv::wal {
+namespace raftkv::store {
 
 inline constexpr size_t kWalBlockBytes = 32768;
-inline constexpr size_t kChunkHeaderBytes = 7;
+inline constexpr size_t kWalChunkHeaderBytes = 7;
 inline constexpr size_t kRecyclableHeaderBytes = 11;
 inline constexpr size_t kBatchHeaderBytes = 12;
 
-enum class ChunkType : uint8_t {
+enum class WalChunkType : uint8_t {
   kZero = 0,  // what a region that was never written reads as
   kFull = 1,
   kFirst = 2,
@@ -35,13 +35,13 @@ enum class ChunkType : uint8_t {
   kRecyclableLast = 8,
   kSetCompression = 9,
 };
-inline constexpr uint8_t kChunkTypeMax = 9;  // of RocksDB 7.8
+inline constexpr uint8_t kWalChunkTypeMax = 9;  // of RocksDB 7.8
 
-inline bool IsRecyclable(ChunkType type) {
-  return type >= ChunkType::kRecyclableFull && type <= ChunkType::kRecyclableLast;
+inline bool IsRecyclable(WalChunkType type) {
+  return type >= WalChunkType::kRecyclableFull && type <= WalChunkType::kRecyclableLast;
 }
 
-enum class ChunkError {
+enum class WalChunkError {
   kNone,
   kCutHeader,    // fewer bytes than a header
   kZeroType,     // type 0: not written, or zeroed
@@ -51,19 +51,19 @@ enum class ChunkError {
   kOldFile,      // a recyclable chunk of the file's former life
 };
 
-struct Chunk {
-  ChunkError error = ChunkError::kNone;
-  ChunkType type = ChunkType::kZero;
+struct WalChunk {
+  WalChunkError error = WalChunkError::kNone;
+  WalChunkType type = WalChunkType::kZero;
   size_t bytes = 0;  // header and payload
   std::string_view payload;
 };
 
 // Reads the chunk at `offset` of a block. `block` is all there is of it: shorter than
 // kWalBlockBytes only at the end of the file. `file_number` is the number in the file's name.
-Chunk ReadChunk(std::string_view block, size_t offset, uint64_t file_number);
+WalChunk ReadWalChunk(std::string_view block, size_t offset, uint64_t file_number);
 
 // Looks for an intact chunk of this file at any byte from `from` on, and returns the first's
 // offset. Takes time linear in the block's size whatever its bytes are.
-std::optional<size_t> FindIntactChunk(std::string_view block, size_t from, uint64_t file_number);
+std::optional<size_t> FindIntactWalChunk(std::string_view block, size_t from, uint64_t file_number);
 
-}  // namespace raftkv::wal
+}  // namespace raftkv::store
