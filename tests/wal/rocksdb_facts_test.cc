@@ -1,13 +1,18 @@
 // What we believe about RocksDB and build on (DESIGN section 4). A new version of the library that
 // breaks one of these must fail here, not in a data directory.
 #include <condition_variable>
+#include <cstdlib>
 #include <filesystem>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include <gtest/gtest.h>
 #include <rocksdb/db.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
 
+#include "common/check.h"
 #include "store/engine.h"
 #include "wal/hooked_fs.h"
 #include "wal/keys.h"
@@ -184,6 +189,39 @@ TEST_F(RocksDbFacts, FlushingKvSyncsTheLogWrittenBefore) {
   EXPECT_TRUE((*after)->db()->Get({}, (*after)->kv().get(), "applied", &value).ok());
   EXPECT_TRUE((*after)->db()->Get({}, (*after)->raft_log(), LogKey(Index(1)), &value).ok());
   engine_.reset();
+}
+
+// Ends the process.
+void CompactNothingOnABadDisk(const std::string& path) {
+  spdlog::set_default_logger(spdlog::stderr_logger_mt("raftkv"));
+  HookedEnv hooked;
+  store::EngineOptions options = TestOptions(path);
+  options.env = hooked.env.get();
+  RAFTKV_CHECK(BootstrapNode(path).ok(), path);
+  const auto engine = Engine::Open(options).value();
+  rocksdb::DB* const db = engine->db();
+  rocksdb::ColumnFamilyHandle* const log = engine->raft_log();
+  const std::string first = LogKey(Index(1));
+  const std::string end = LogKey(Index(9));
+  RAFTKV_CHECK(db->Put({}, log, first, "entry").ok() && engine->FlushLog().ok(), "an entry");
+  RAFTKV_CHECK(db->DeleteRange({}, log, first, end).ok() && engine->FlushLog().ok(), "a cut");
+  hooked.fs->SetHook([](FileOp op, const std::string& file) {
+    return op == FileOp::kAppend && file.ends_with(".sst") ? rocksdb::IOStatus::IOError("no disk")
+                                                           : rocksdb::IOStatus::OK();
+  });
+  (void)db->CompactRange({}, log, nullptr, nullptr);
+}
+
+// A compaction of a log that is all cut has nothing to write, and begins a table all the same. If
+// the disk fails then, Debian's build ends the process with an assertion, on its way to say why.
+TEST(RocksDbFactsDeathTest, ACompactionThatCanNotWriteNothingEndsTheProcess) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  // The process that dies runs this test from its beginning, and can't remove what it made.
+  constexpr const char* kPath = "RAFTKV_FACTS_PATH";
+  std::optional<TempDir> dir;
+  if (std::getenv(kPath) == nullptr) setenv(kPath, dir.emplace().Sub("db").c_str(), 1);
+  EXPECT_DEATH(CompactNothingOnABadDisk(std::getenv(kPath)),
+               "a compaction failed, family=raft_log error=IO error: no disk.*ExtractUserKey");
 }
 
 }  // namespace
