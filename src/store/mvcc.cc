@@ -180,6 +180,7 @@ std::string DataKey(std::string_view user_key, Revision revision) {
 }
 
 Revision DataKeyRevision(std::string_view data_key) {
+  if (data_key.size() < kRevisionBytes) return {};
   std::string_view rest = data_key.substr(data_key.size() - kRevisionBytes);
   uint64_t main = 0;
   uint32_t sub = 0;

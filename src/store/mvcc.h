@@ -89,7 +89,7 @@ std::string DataKey(std::string_view user_key, Revision revision);
 inline std::string_view DataPrefixOf(std::string_view data_key) {
   return data_key.substr(0, data_key.size() - kRevisionBytes);
 }
-// Its revision.
+// Its revision; none where there is no room for one.
 Revision DataKeyRevision(std::string_view data_key);
 // kCorruption if `data_key` is not one.
 Status DecodeDataKey(std::string_view data_key, std::string* user_key, Revision* revision);

@@ -113,6 +113,13 @@ TEST(DataRecord, RoundTrips) {
   EXPECT_TRUE(record.tombstone);
 }
 
+TEST(DataRecord, OneUnderAKeyWithoutRoomForARevisionIsRefused) {
+  std::string bytes;
+  EncodeDataRecord("d", 300, {false, 40, 7, -5, "value"}, &bytes);
+  DataRecord record;
+  EXPECT_EQ(DecodeDataRecord("d", bytes, &record).code(), Code::kCorruption);
+}
+
 TEST(RevisionRecord, RoundTrips) {
   for (const Revision previous :
        {Revision{}, Revision{1, 0}, Revision{299, 12}, Revision{300, 1}}) {
