@@ -49,7 +49,7 @@ tidy: ## Run clang-tidy over src (after make build)
 	@git ls-files 'src/*.cc' | xargs clang-tidy --quiet -p build/release
 
 clean: ## Remove what was built (not ./data)
-	@rm -rf build/release build/debug build/asan build/tsan build/fuzz
+	@rm -rf build/release build/debug build/asan build/tsan build/fuzz build/mutations build/e2e-logs
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
