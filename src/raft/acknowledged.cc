@@ -5,9 +5,11 @@
 namespace raftkv::raft {
 
 // Between the bounds a log may be whole or not: nobody can tell by it, and most often a crash took
-// nothing away.
+// nothing away. Unless it is known that something was.
 Acknowledged::Acknowledged(const AckBounds& known, LogPosition last) {
-  if (IsBehind(last, known.at_least) && !Mutated(Mutation::kLostVotes)) owed_ = known;
+  if (Mutated(Mutation::kLostVotes) || !IsShort(last, known)) return;
+  owed_ = known;
+  owed_.missing = true;
 }
 
 LogPosition Acknowledged::VoteFloor(LogPosition last) const {
@@ -19,6 +21,7 @@ void Acknowledged::OnLeaderSays(Term term, LogPosition counted, LogPosition last
   if (IsBehind(last, counted) && IsBehind(owed_.at_least, counted)) {
     owed_.at_least = counted;
     if (IsBehind(owed_.at_most, counted)) owed_.at_most = counted;
+    owed_.missing = true;
   }
   // What was acknowledged in this term was acknowledged to this leader, so that it knows best.
   if (lost() && owed_.at_most.term == term) {

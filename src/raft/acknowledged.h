@@ -22,6 +22,9 @@ namespace raftkv::raft {
 struct AckBounds {
   LogPosition at_least;
   LogPosition at_most;
+  // It is known that entries are missing, up to a position between the two. Then a log that has
+  // grown to the lower one is not whole yet: only one that has reached the higher one is, for sure.
+  bool missing = false;
 
   bool operator==(const AckBounds&) const = default;
 };
@@ -31,6 +34,11 @@ inline bool IsBehind(LogPosition a, LogPosition b) {
   return a.term < b.term || (a.term == b.term && a.index < b.index);
 }
 
+// Whether a log that ends in `last` lacks entries of which this is known.
+inline bool IsShort(LogPosition last, const AckBounds& known) {
+  return IsBehind(last, known.missing ? known.at_most : known.at_least);
+}
+
 // Owned by the core, on its thread. `last` is always the last position in the log.
 class Acknowledged {
  public:
@@ -38,7 +46,8 @@ class Acknowledged {
 
   // Whether acknowledged entries are missing.
   bool lost() const { return owed_ != AckBounds{}; }
-  // What it has to live up to beyond its log; none unless entries are missing.
+  // What it has to live up to beyond its log; none unless entries are missing. To be remembered
+  // outside the log as it is: that they are missing may not be seen by the log alone any more.
   const AckBounds& owed() const { return owed_; }
   // Where a candidate's log must end, at least, to get this node's vote.
   LogPosition VoteFloor(LogPosition last) const;

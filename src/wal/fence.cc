@@ -14,7 +14,10 @@
 namespace raftkv::wal {
 namespace {
 
+// A record that says that entries are missing is of version 2, for one who does not know that must
+// not start on it.
 constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersionMissing = 2;
 // Two records, written in turn, so that one is whole whenever the other is being written; and the
 // note, which may be torn at any time. A page each.
 constexpr uint64_t kSlotBytes = 4096;
@@ -69,6 +72,7 @@ std::optional<Slot> DecodeSlot(std::string_view bytes) {
       !ConsumePosition(&*body, &slot.record.acknowledged.at_most)) {
     return std::nullopt;
   }
+  slot.record.acknowledged.missing = slot.version == kVersionMissing;
   return slot;
 }
 
@@ -112,6 +116,7 @@ StatusOr<std::unique_ptr<Fence>> Fence::Open(const std::string& path, ClusterId 
   FenceRecord record = fence->found_;
   record.run = std::max(record.run + 1, now_us);
   raft::AckBounds& bounds = record.acknowledged;
+  bounds.missing = bounds.missing && raft::IsShort(on_disk, bounds);
   if (!raft::IsBehind(on_disk, bounds.at_least)) bounds.at_least = on_disk;
   if (raft::IsBehind(bounds.at_most, on_disk)) bounds.at_most = on_disk;
   RAFTKV_RETURN_IF_ERROR(fence->WriteRecord(record));
@@ -158,7 +163,7 @@ Status Fence::Take(std::string bytes) {
                 "can't break its word. If a majority of the other members is up and well, "
                 "remove the file and start again; else restore the directory from a copy"};
   }
-  if (newest->version > kVersion) {
+  if (newest->version > kVersionMissing) {
     return {Code::kFailedPrecondition,
             path_ + " is of a newer format (" + std::to_string(newest->version) +
                 ") than this raftkvd knows: use the version that wrote it, or a later one"};
@@ -186,7 +191,7 @@ Status Fence::Take(std::string bytes) {
 
 std::string Fence::Encode(const FenceRecord& record) const {
   std::string bytes;
-  AppendLittleEndian32(&bytes, kVersion);
+  AppendLittleEndian32(&bytes, record.acknowledged.missing ? kVersionMissing : kVersion);
   for (const uint64_t field : {cluster_.value(), node_.value(), sequence_, record.run,
                                record.term.value(), record.vote.value()}) {
     AppendLittleEndian64(&bytes, field);
@@ -210,18 +215,21 @@ Status Fence::Cover(Term term, NodeId vote, LogPosition last, const raft::AckBou
   const LogPosition room{last.index + kFenceReserve, term};
   const bool outgrown = raft::IsBehind(record_.acknowledged.at_most, last);
   bool is_covered = term == record_.term && vote == record_.vote && !outgrown;
+  const LogPosition known = noted_ == LogPosition{} ? record_.acknowledged.at_least : noted_;
   raft::AckBounds next = owed;
-  if (owed == raft::AckBounds{}) {
+  if (owed == raft::AckBounds{} && raft::IsShort(known, record_.acknowledged)) {
+    next = {known, last, /*missing=*/true};
+  }
+  if (next.missing) {
+    // With a write that goes further the log is whole, and without it it is not.
+    if (raft::IsBehind(next.at_most, last)) next.at_most = last;
+    is_covered = is_covered && record_.acknowledged == next;
+  } else {
     // Where a leader's entries take the place of others, the log may end in a lower position than
     // before for a while: neither it nor the one before may look like a loss after a crash.
-    const LogPosition known = noted_ == LogPosition{} ? record_.acknowledged.at_least : noted_;
     const bool goes_back = raft::IsBehind(last, known);
     next = {goes_back ? last : known, room};
-    is_covered = is_covered && !goes_back;
-  } else {
-    if (raft::IsBehind(owed.at_most, last)) next.at_most = room;
-    is_covered = is_covered && record_.acknowledged.at_least == owed.at_least &&
-                 !raft::IsBehind(record_.acknowledged.at_most, owed.at_most);
+    is_covered = is_covered && !goes_back && !record_.acknowledged.missing;
   }
   if (is_covered) return Status::Ok();
   RAFTKV_RETURN_IF_ERROR(WriteRecord({record_.run, term, vote, next}));

@@ -32,11 +32,14 @@ StatusOr<StartVerdict> CheckStart(const RecoveredLog& log, const std::optional<F
       (fence->term == hard_state.term && hard_state.vote.none() && !fence->vote.none());
   if (verdict.forgot_vote) hard_state = {fence->term, fence->vote, hard_state.commit};
   const LogPosition last = EndOf(log);
-  const LogPosition acknowledged = fence->acknowledged.at_least;
-  if (!raft::IsBehind(last, acknowledged)) return verdict;
-  verdict.lost = "this node acknowledged entries up to " + Text(acknowledged) +
-                 ", but its log ends at " + Text(last) +
-                 ": the disk lost what was synced, or an older copy of the database was put back";
+  const raft::AckBounds& acknowledged = fence->acknowledged;
+  if (!raft::IsShort(last, acknowledged)) return verdict;
+  verdict.lost = raft::IsBehind(last, acknowledged.at_least)
+                     ? "this node acknowledged entries up to " + Text(acknowledged.at_least)
+                     : "entries that this node acknowledged were missing, up to " +
+                           Text(acknowledged.at_most) + " at most";
+  verdict.lost += ", but its log ends at " + Text(last) +
+                  ": the disk lost what was synced, or an older copy of the database was put back";
   if (newest.voters.size() > 1 || !newest.IsVoter(node)) return verdict;
   return Status(Code::kCorruption,
                 verdict.lost +

@@ -87,9 +87,11 @@ class Walker {
         // A chunk of a later version is data all the same.
         if (chunk.error == WalChunkError::kUnknownType) scan_->intact_offset = base + offset;
         scan_->zero_tail = chunk.error == WalChunkError::kZeroType;
-        // In the sector that it begins in, the end of the record before it is there.
+        // In the sector that it begins in, the end of the record before it is there; and its own
+        // header, or the first bytes of that.
         const size_t sector_end = std::min(RoundUpToSector(offset + 1), block.size());
-        hole_ = scan_->zero_tail && IsZero(block, offset, sector_end);
+        hole_ = IsZero(block, offset, sector_end);
+        may_have_rest_ = scan_->zero_tail || HasRest(block, offset);
         return offset;
       }
       if (const char* misplaced = Accept(chunk, base + offset)) {
@@ -173,8 +175,10 @@ class Walker {
     while (const auto found = FindIntactWalChunk(block, offset, file_number_)) {
       hole_ = hole_ || HasZeroSector(block, offset, *found);
       const WalChunk chunk = ReadWalChunk(block, *found, file_number_);
-      const bool rest = chunk.type == WalChunkType::kMiddle || chunk.type == WalChunkType::kLast;
-      if (scan_->damage.empty() || !hole_ || rest_ended_ || !rest) {
+      // What goes on in another block fills its own, and goes on where that begins.
+      const bool rest =
+          *found == 0 && (chunk.type == WalChunkType::kMiddle || chunk.type == WalChunkType::kLast);
+      if (scan_->damage.empty() || !hole_ || !may_have_rest_ || rest_ended_ || !rest) {
         scan_->intact_offset = base + *found;
         return;
       }
@@ -191,6 +195,12 @@ class Walker {
   static bool IsZero(std::string_view block, size_t begin, size_t end) {
     return block.substr(begin, end - begin).find_first_not_of('\0') == std::string_view::npos;
   }
+  // Whether the header at `offset`, which is there, is of a chunk that goes on in the next block.
+  static bool HasRest(std::string_view block, size_t offset) {
+    if (block.size() - offset < kWalChunkHeaderBytes) return false;
+    const auto type = static_cast<WalChunkType>(block[offset + kWalChunkHeaderBytes - 1]);
+    return type == WalChunkType::kFirst || type == WalChunkType::kMiddle;
+  }
   // Whether nothing was written to one of the sectors that lie in [begin, end) of a block.
   static bool HasZeroSector(std::string_view block, size_t begin, size_t end) {
     for (size_t at = RoundUpToSector(begin); at + kSectorBytes <= end; at += kSectorBytes) {
@@ -205,9 +215,10 @@ class Walker {
   bool in_record_ = false;
   bool recyclable_ = false;
   bool compressed_ = false;
-  bool hole_ = false;        // behind the damage there is a sector that was not written
-  bool rest_ended_ = false;  // and behind that the end of the damaged record
-  bool past_end_ = false;    // a chunk of the file's former life was met between records
+  bool hole_ = false;           // behind the damage there is a sector that was not written
+  bool may_have_rest_ = false;  // the damaged chunk is not known to end its record
+  bool rest_ended_ = false;     // behind the hole there is the end of that
+  bool past_end_ = false;       // a chunk of the file's former life was met between records
   uint64_t end_offset_ = 0;
   uint64_t record_offset_ = 0;
   std::string record_;  // the one being read

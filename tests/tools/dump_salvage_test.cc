@@ -258,6 +258,26 @@ TEST_F(DumpSalvageTest, ATableThatWasNotRemovedYetIsNoLoss) {
   EXPECT_EQ(result.salvaged["index"], 10);
 }
 
+// All of the log is cut off; a merge left nothing of it, and one of the tables that it merged, not
+// that of the cut, is still there.
+TEST_F(DumpSalvageTest, ATableOfWhatWasCutOffIsNoLoss) {
+  MakeNode();
+  node_->FlushAll();
+  const std::string table = TableOf("raft_log");
+  const std::string kept = temp_.path() + "/kept.sst";
+  fs::copy_file(table, kept);
+  Cut(9, 2);
+  node_->DeleteLeftovers();
+  node_->FlushAll();
+  CompactAll();
+  Crash();
+  fs::remove(table);
+  fs::copy_file(kept, table);
+  const Result result = Salvage();
+  EXPECT_EQ(result.exit_code, kExitFine) << result.text;
+  EXPECT_EQ(result.keys, Everything());
+}
+
 TEST_F(DumpSalvageTest, TheEndOfTheManifestIsMissedWithTheWalThatItMadeObsolete) {
   MakeNode();
   ExpectManifestMissed([this] { node_->FlushAll(); });

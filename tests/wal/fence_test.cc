@@ -30,6 +30,11 @@ class FenceTest : public testing::Test {
   // What a start finds now.
   FenceRecord Found() { return Open()->found(); }
 
+  // Whether a start would find entries missing with a log that ends in `last`.
+  bool IsShort(LogPosition last) {
+    return raft::IsShort(last, Fence::Read(path_, kCluster, kNode).value()->acknowledged);
+  }
+
   void Damage(size_t offset, size_t bytes) {
     std::string content = ReadFileBytes(path_);
     for (size_t i = offset; i < offset + bytes; ++i) content.at(i) = static_cast<char>(~content[i]);
@@ -118,17 +123,42 @@ TEST_F(FenceTest, AConflictIsNoLoss) {
 
 TEST_F(FenceTest, WhatIsOwedIsKeptUntilItIsThere) {
   auto fence = Open();
-  const AckBounds owed{Pos(20, 3), Pos(900, 3)};
+  const AckBounds owed{Pos(20, 3), Pos(900, 3), /*missing=*/true};
   ASSERT_TRUE(fence->Cover(Term(3), kNode, Pos(5, 2), owed).ok());
   const uint64_t before = fence->syncs();
   ASSERT_TRUE(fence->Note(Pos(5, 2)).ok());
   ASSERT_TRUE(fence->Cover(Term(3), kNode, Pos(6, 2), owed).ok());
   EXPECT_EQ(fence->syncs(), before);
   EXPECT_EQ(Found().acknowledged, owed);
+  // Whole with the next write, and not before that is on disk.
   fence = Open();
   ASSERT_TRUE(fence->Cover(Term(4), kNode, Pos(30, 4), {}).ok());
+  EXPECT_TRUE(IsShort(Pos(20, 3)));
+  EXPECT_FALSE(IsShort(Pos(30, 4)));
   ASSERT_TRUE(fence->Note(Pos(30, 4)).ok());
-  EXPECT_EQ(Found().acknowledged, (AckBounds{Pos(30, 4), Pos(30 + kFenceReserve, 4)}));
+  ASSERT_TRUE(fence->Cover(Term(4), kNode, Pos(31, 4), {}).ok());
+  ASSERT_TRUE(fence->Note(Pos(31, 4)).ok());
+  EXPECT_EQ(Found().acknowledged, (AckBounds{Pos(31, 4), Pos(31 + kFenceReserve, 4)}));
+}
+
+// The log has grown back to what it had at least. What was acknowledged beyond that may still be
+// missing, and the next start has to know.
+TEST_F(FenceTest, ALogThatIsKnownToBeShortIsShortUntilItHasEverything) {
+  auto fence = Open();
+  const AckBounds owed{Pos(20, 3), Pos(900, 3), /*missing=*/true};
+  ASSERT_TRUE(fence->Cover(Term(3), kNode, Pos(5, 2), owed).ok());
+  for (const LogPosition last : {Pos(20, 3), Pos(25, 3)}) {
+    ASSERT_TRUE(fence->Cover(Term(3), kNode, last, owed).ok());
+    ASSERT_TRUE(fence->Note(last).ok());
+    EXPECT_TRUE(IsShort(last));
+    fence = std::move(*Fence::Open(path_, kCluster, kNode, kNow, last));
+    EXPECT_TRUE(IsShort(last));
+  }
+  EXPECT_TRUE(IsShort(Pos(899, 3)));
+  EXPECT_FALSE(IsShort(Pos(900, 3)));
+  EXPECT_FALSE(IsShort(Pos(21, 4)));
+  fence = std::move(*Fence::Open(path_, kCluster, kNode, kNow, Pos(900, 3)));
+  EXPECT_EQ(Found().acknowledged, (AckBounds{Pos(900, 3), Pos(900, 3)}));
 }
 
 TEST_F(FenceTest, ATornRecordLeavesTheOneBefore) {

@@ -70,6 +70,18 @@ TEST(StartCheckTest, AShorterLogStartsWhereOthersHaveWhatIsMissing) {
   }
 }
 
+// It was once found to be short, and has not got everything back.
+TEST(StartCheckTest, AShortLogStaysShort) {
+  FenceRecord fence = Fenced(Pos(9, 2));
+  fence.acknowledged.missing = true;
+  const auto verdict = CheckStart(LogOf(kThree), fence, kNode, kDirectory);
+  ASSERT_TRUE(verdict.ok()) << verdict.status();
+  EXPECT_THAT(verdict->lost, HasSubstr("were missing, up to index 1000 of term 3 at most"));
+  EXPECT_EQ(CheckStart(LogOf(kAlone), fence, kNode, kDirectory).status().code(), Code::kCorruption);
+  fence.acknowledged.at_most = Pos(10, 2);
+  EXPECT_EQ(CheckStart(LogOf(kThree), fence, kNode, kDirectory)->lost, "");
+}
+
 TEST(StartCheckTest, AnEmptyLogEndsWhereItWasCut) {
   RecoveredLog log = LogOf(kAlone);
   log.terms.clear();

@@ -276,6 +276,33 @@ TEST_F(WalScannerTest, AHoleIsRefusedWhenMoreThanItsRecordFollows) {
   EXPECT_FALSE(ScanWalFiles(db_).ok());
 }
 
+// The sector before the hole has its first bytes, a part of its header.
+TEST_F(WalScannerTest, AHoleMayBeginInsideAHeader) {
+  WriteRecords({476, 150'000}, {});
+  const uint64_t begin = places_.back().begin;
+  ASSERT_EQ(begin % 512, 508u);
+  std::string torn = bytes_;
+  torn.replace(begin, 4, 4, '\0');
+  WriteFileBytes(newest_, torn);
+  const auto scan = ScanWalFiles(db_);
+  ASSERT_TRUE(scan.ok()) << scan.status();
+  EXPECT_EQ(scan->recovery, WalRecovery::kTornTail);
+  EXPECT_EQ(scan->torn_offset, begin);
+}
+
+// It is whole in its block, so it has no rest: what follows is another's, written when this one was
+// synced.
+TEST_F(WalScannerTest, AHoleInARecordOfOneChunkIsDamageWhereAnythingFollows) {
+  WriteRecords({30'000, 1'000, 1'000, 20'000}, {});
+  ASSERT_LT(places_[3].begin, store::kWalBlockBytes);
+  ASSERT_GT(places_[3].end, store::kWalBlockBytes);
+  std::string torn = bytes_;
+  const uint64_t hole = places_[1].begin / 512 * 512 + 512;
+  torn.replace(hole, places_[3].begin + 100 - hole, places_[3].begin + 100 - hole, '\0');
+  WriteFileBytes(newest_, torn);
+  EXPECT_FALSE(ScanWalFiles(db_).ok());
+}
+
 // Zeros are what was not written; other bytes were, and changed since.
 TEST_F(WalScannerTest, OtherBytesInFrontOfARecordsRestAreDamage) {
   WriteRecords({10, 150'000}, {});

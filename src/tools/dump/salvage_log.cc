@@ -57,7 +57,7 @@ LogPosition SalvagedLog::end() const {
     const std::optional<Index> index = wal::ParseLogKey(View(it->key()));
     if (!index) continue;
     const StatusOr<wal::EntryView> entry = wal::DecodeEntryView(*index, View(it->value()));
-    return {*index, entry.ok() ? entry->term : Term()};
+    return {*index, entry.ok() ? entry->term : Term(UINT64_MAX)};
   }
   return {};
 }

@@ -24,7 +24,9 @@ class SalvagedLog : public raft::LogReader {
   bool BeginsAtOne() const { return knows_start_ && before_first_.index.none(); }
   LogPosition before_first() const { return before_first_; }
   Index commit() const { return commit_; }  // in the newest hard state left; none: none is left
-  LogPosition end() const;  // of the last entry that is left, proven or not; none: there is none
+  // Of the last entry that is left, proven or not; none: there is none. The highest term where that
+  // entry does not say.
+  LogPosition end() const;
 
   // Finds the entries that are proven to follow a state as of `after`: intact, contiguous, of terms
   // that do not fall, and none of them can have been replaced by one in a table that is lost.

@@ -7,6 +7,7 @@
 #include <rocksdb/iterator.h>
 #include <rocksdb/write_batch.h>
 
+#include "raft/acknowledged.h"
 #include "store/engine_files.h"
 #include "store/engine_options.h"
 #include "store/identity_codec.h"
@@ -369,8 +370,11 @@ StatusOr<std::unique_ptr<SalvagedState>> SalvagedState::Make(const SalvagedDatab
 
 bool SalvagedState::Covers(const Extent& all) const {
   const Index reached = applied_.position.index;
+  // A table that was replaced may bring back what was cut off the log, at either end.
+  const bool goes_further =
+      all.log_end.index > all.log_cut && raft::IsBehind(extent_.log_end, all.log_end);
   return proven() && all.log_cut <= reached && all.commit <= reached && all.applied <= reached &&
-         all.log_end == extent_.log_end;
+         !goes_further;
 }
 
 std::string SalvagedState::BaseText() const {

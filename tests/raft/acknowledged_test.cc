@@ -1,0 +1,47 @@
+#include "raft/acknowledged.h"
+
+#include <gtest/gtest.h>
+
+namespace raftkv::raft {
+namespace {
+
+LogPosition Pos(uint64_t index, uint64_t term) { return {Index(index), Term(term)}; }
+
+// 100 entries are known to have been acknowledged; there may have been 200.
+constexpr uint64_t kAtLeast = 100;
+constexpr uint64_t kAtMost = 200;
+AckBounds Bounds(bool missing) { return {Pos(kAtLeast, 1), Pos(kAtMost, 1), missing}; }
+
+TEST(AcknowledgedTest, BetweenTheBoundsALogCountsAsWhole) {
+  EXPECT_TRUE(Acknowledged(Bounds(false), Pos(99, 1)).lost());
+  EXPECT_FALSE(Acknowledged(Bounds(false), Pos(100, 1)).lost());
+}
+
+TEST(AcknowledgedTest, ALogThatIsShortHasToReachTheHigherBound) {
+  Acknowledged acknowledged(Bounds(false), Pos(99, 1));
+  for (const uint64_t index : {100, 150, 199}) {
+    acknowledged.OnLogChange(Pos(index, 1));
+    EXPECT_TRUE(acknowledged.lost()) << index;
+    EXPECT_EQ(acknowledged.VoteFloor(Pos(index, 1)), Pos(kAtMost, 1));
+    // Nor does a restart make it whole, with what is remembered.
+    EXPECT_TRUE(Acknowledged(acknowledged.owed(), Pos(index, 1)).lost()) << index;
+  }
+  EXPECT_FALSE(Acknowledged(acknowledged.owed(), Pos(kAtMost, 1)).lost());
+  EXPECT_FALSE(Acknowledged(acknowledged.owed(), Pos(101, 2)).lost());
+  acknowledged.OnLogChange(Pos(kAtMost, 1));
+  EXPECT_FALSE(acknowledged.lost());
+}
+
+TEST(AcknowledgedTest, TheLeaderOfTheTermKnowsWhereItEnds) {
+  Acknowledged acknowledged(Bounds(true), Pos(150, 1));
+  acknowledged.OnLeaderSays(Term(1), Pos(170, 1), Pos(150, 1));
+  EXPECT_EQ(acknowledged.owed(), (AckBounds{Pos(170, 1), Pos(170, 1), true}));
+  acknowledged.OnLogChange(Pos(170, 1));
+  EXPECT_FALSE(acknowledged.lost());
+  // And that something is missing at all.
+  acknowledged.OnLeaderSays(Term(1), Pos(180, 1), Pos(170, 1));
+  EXPECT_EQ(acknowledged.owed(), (AckBounds{Pos(180, 1), Pos(180, 1), true}));
+}
+
+}  // namespace
+}  // namespace raftkv::raft
