@@ -36,7 +36,7 @@ inline bool IsBehind(LogPosition a, LogPosition b) {
 
 // Whether a log that ends in `last` lacks entries of which this is known.
 inline bool IsShort(LogPosition last, const AckBounds& known) {
-  return IsBehind(last, known.missing ? known.at_most : known.at_least);
+  return IsBehind(last, known.at_least) || (known.missing && IsBehind(last, known.at_most));
 }
 
 // Owned by the core, on its thread. `last` is always the last position in the log.
