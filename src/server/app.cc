@@ -59,6 +59,17 @@ store::EngineOptions MakeEngineOptions(const ServerOptions& options) {
   return engine;
 }
 
+// The names that this program, and RocksDB while it makes one (.tmp), give to checkpoints. What an
+// operator keeps here under another name, or as a file, is not ours.
+bool IsCheckpoint(std::string_view name) {
+  constexpr std::string_view kBackup = "backup.";
+  if (name.ends_with(".tmp")) name.remove_suffix(4);
+  if (name == "snapshot.out") return true;
+  if (!name.starts_with(kBackup)) return false;
+  name.remove_prefix(kBackup.size());
+  return !name.empty() && name.find_first_not_of("0123456789") == std::string_view::npos;
+}
+
 }  // namespace
 
 App::App(ServerOptions options, std::function<void()> on_end)
@@ -142,8 +153,7 @@ Status App::OpenDirectory() {
   // What an earlier process did not get to remove.
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(options_.data_dir, ignored)) {
-    const std::string name = entry.path().filename();
-    if (name.starts_with("backup.") || name == "snapshot.out") {
+    if (entry.is_directory(ignored) && IsCheckpoint(entry.path().filename().native())) {
       RAFTKV_RETURN_IF_ERROR(store::RemoveTree(entry.path()));
     }
   }

@@ -67,7 +67,7 @@ void DefineFlags(CLI::App* app, ServerOptions* o, RawOptions* raw) {
       ->check(CLI::Range(5, 600'000))
       ->capture_default_str();
   app->add_option("--max-request-bytes", o->max_request_bytes, "Largest request taken, in bytes")
-      ->check(CLI::Range(uint64_t{1024}, uint64_t{64} << 20))
+      ->check(CLI::Range(uint64_t{1024}, uint64_t{16} << 20))
       ->capture_default_str();
   app->add_option("--max-txn-ops", o->max_txn_ops, "Most operations in one transaction")
       ->check(CLI::Range(1, 1'000'000))
@@ -132,8 +132,10 @@ void DefineUpkeepFlags(CLI::App* app, ServerOptions* o) {
       ->check(CLI::Range(uint64_t{1}, uint64_t{1} << 40))
       ->capture_default_str();
   app->add_option("--snapshot-rate-bytes", o->snapshot_rate_bytes,
-                  "Bytes a second at which a snapshot is sent to a member; 0: no limit")
-      ->check(any)
+                  "Bytes a second at which a snapshot is sent to a member, at least 1 MiB; 0: no "
+                  "limit")
+      ->check(CLI::Range(uint64_t{0}, uint64_t{0}) |
+              CLI::Range(uint64_t{1} << 20, uint64_t{1} << 50))
       ->capture_default_str();
   app->add_option(
          "--free-space-reserve-bytes", o->free_space_reserve_bytes,

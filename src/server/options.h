@@ -39,6 +39,8 @@ struct ServerOptions {
   std::string initial_cluster_token = "raftkv-cluster";
   uint32_t heartbeat_interval_ms = 100;
   uint32_t election_timeout_ms = 1000;
+  // A snapshot's chunk has to hold a record of that size with its key escaped to twice its length
+  // (store/snapshot_format.h), and a peer's link an append of it.
   uint64_t max_request_bytes = 1536 * 1024;
   uint32_t max_txn_ops = 128;
   uint32_t max_inflight_requests = 20000;

@@ -381,16 +381,22 @@ void RaftLoop::ProposeWrites() {
 }
 
 void RaftLoop::ForwardWrites(NodeId leader) {
-  std::vector<std::string> commands;
-  commands.reserve(waiting_writes_.size());
-  for (const WriteRequest& request : waiting_writes_) commands.push_back(request.command);
-  if (!transport_->Forward(leader, std::move(commands))) return;  // parked
-  for (WriteRequest& request : waiting_writes_) {
-    forwarded_[request.id] = {std::move(request.done), request.deadline, leader,
-                              std::move(request.command)};
+  // In pieces: all that waited for a leader may be more than a link takes at once.
+  while (!waiting_writes_.empty()) {
+    const size_t most = std::min(waiting_writes_.size(), kProposeCommandsMax);
+    std::vector<std::string> commands;
+    for (size_t bytes = 0; commands.size() < most && bytes < kProposeBytesMax;) {
+      bytes += waiting_writes_[commands.size()].command.size();
+      commands.push_back(waiting_writes_[commands.size()].command);
+    }
+    const size_t taken = commands.size();
+    if (!transport_->Forward(leader, std::move(commands))) return;  // parked
+    forwards_ += taken;
+    for (size_t i = 0; i < taken; ++i, waiting_writes_.pop_front()) {
+      auto& [id, command, done, deadline] = waiting_writes_.front();
+      forwarded_[id] = {std::move(done), deadline, leader, std::move(command)};
+    }
   }
-  forwards_ += waiting_writes_.size();
-  waiting_writes_.clear();
 }
 
 void RaftLoop::DispatchReads() {

@@ -214,6 +214,24 @@ TEST_F(AppTest, ADirectoryOfSomethingElseIsRefusedAndLeftAlone) {
   holds("a file with our database's name");
 }
 
+TEST_F(AppTest, AStartRemovesItsOwnCheckpointsAndNothingElse) {
+  ASSERT_TRUE(RunOnce().ok());
+  const std::vector<std::string> ours = {"backup.17", "backup.17.tmp", "snapshot.out",
+                                         "snapshot.out.tmp"};
+  const std::vector<std::string> others = {"backup.db", "backup.", "backup.17x", "backups"};
+  for (const auto* names : {&ours, &others}) {
+    for (const std::string& name : *names) {
+      fs::create_directory(data() + "/" + name);
+      std::ofstream(data() + "/" + name + "/file") << "x";
+    }
+  }
+  std::ofstream(data() + "/backup.18") << "a file is nothing of ours";
+  ASSERT_TRUE(RunOnce().ok());
+  for (const std::string& name : ours) EXPECT_FALSE(fs::exists(data() + "/" + name)) << name;
+  for (const std::string& name : others) EXPECT_TRUE(fs::exists(data() + "/" + name)) << name;
+  EXPECT_TRUE(fs::exists(data() + "/backup.18"));
+}
+
 TEST_F(AppTest, ARemovedMembersDirectorySaysSoWhateverIsLeftOfIt) {
   ASSERT_TRUE(RunOnce().ok());
   WriteFile(data() + "/removed", "its removal is committed\n");

@@ -72,6 +72,22 @@ TEST_F(RaftLoopTest, AForwardedWriteThatIsNeverAnsweredIsUnknown) {
   EXPECT_EQ(Await(std::move(put)).status.code(), Code::kOutcomeUnknown);
 }
 
+// All that waited for a leader would be more than a link takes at once.
+TEST_F(RaftLoopTest, WritesAreForwardedInPieces) {
+  options_.request_timeout = seconds(5);
+  SilentPeer leader(NodeId(2));
+  LoopNode node(dir_, 3, options_, {{2, leader.port()}});
+  std::vector<std::future<store::ApplyResult>> puts;
+  for (int i = 0; i < 4; ++i) puts.push_back(node.Put("k", std::string(700 << 10, 'v')));
+  node.Hear(NodeId(2), Term(5), raft::Heartbeat{});
+  std::set<std::string> seen;
+  ASSERT_TRUE(leader.WaitFor([&seen](const auto& frame) {
+    EXPECT_LE(frame.forward().payloads_size(), 2);
+    seen.insert(frame.forward().payloads().begin(), frame.forward().payloads().end());
+    return seen.size() == 4;
+  }));
+}
+
 // A peer's mistake, or another version's command, must not end up in everyone's log.
 TEST_F(RaftLoopTest, AForwardedWriteThatNobodyCanApplyIsNotProposed) {
   LoopNode node(dir_, 1, options_);
