@@ -1,5 +1,7 @@
 #include "common/url.h"
 
+#include <arpa/inet.h>
+
 #include <algorithm>
 #include <charconv>
 
@@ -26,13 +28,19 @@ StatusOr<Url> ParseUrl(const std::string& text) {
   if (colon == std::string::npos) return bad("the port is missing");
   Url url;
   url.host = rest.substr(0, colon);
-  if (url.host.starts_with('[') && url.host.ends_with(']')) {
-    url.host = url.host.substr(1, url.host.size() - 2);
-  }
-  if (url.host.empty() || url.host.find('/') != std::string::npos)
-    return bad("the host is missing");
-  if (std::any_of(url.host.begin(), url.host.end(), [](char c) { return c <= ' ' || c > '~'; })) {
+  const bool is_v6 = url.host.size() > 2 && url.host.starts_with('[') && url.host.ends_with(']');
+  if (is_v6) url.host = url.host.substr(1, url.host.size() - 2);
+  if (url.host.empty() || url.host.starts_with('/')) return bad("the host is missing");
+  constexpr std::string_view kNoHostHas = "[]@?#/";
+  if (std::any_of(url.host.begin(), url.host.end(), [&](char c) {
+        return c <= ' ' || c > '~' || kNoHostHas.find(c) != std::string_view::npos;
+      })) {
     return bad("the host has a character that no host has");
+  }
+  in6_addr ignored;
+  if (is_v6 ? inet_pton(AF_INET6, url.host.c_str(), &ignored) != 1
+            : url.host.find(':') != std::string::npos) {
+    return bad("an IPv6 address is written in brackets, and nothing else has a colon");
   }
   const char* first = rest.data() + colon + 1;
   const char* last = rest.data() + rest.size();

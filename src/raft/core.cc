@@ -307,6 +307,7 @@ void Core::LeaveRole() {
   FailReads();
   votes_.clear();
   peers_.clear();
+  snapshots_wanted_.clear();
   heartbeat_elapsed_ = 0;
   term_start_ = Index();
   uncommitted_bytes_ = 0;

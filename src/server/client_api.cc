@@ -23,8 +23,11 @@ constexpr int kReceiveOverheadBytes = 512 * 1024;
 Status ReadSession(const grpc::ServerContext& context, store::SessionRef* session) {
   const auto& metadata = context.client_metadata();
   const auto client = metadata.find("raftkv-client");
-  if (client == metadata.end()) return Status::Ok();
   const auto sequence = metadata.find("raftkv-sequence");
+  if (client == metadata.end()) {
+    // Without the other half it would be no session, and a retry not safe.
+    return sequence == metadata.end() ? Status::Ok() : ErrEmptySessionClient();
+  }
   if (sequence != metadata.end()) {
     const char* last = sequence->second.data() + sequence->second.size();
     const auto [end, error] = std::from_chars(sequence->second.data(), last, session->sequence);

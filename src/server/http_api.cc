@@ -3,7 +3,14 @@
 #include <httplib.h>
 #include <spdlog/spdlog.h>
 
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <atomic>
 #include <charconv>
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
 #include <future>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -21,13 +28,20 @@ using nlohmann::json;
 constexpr char kKeyPrefix[] = "/v1/kv/";
 // Connections served at once: each has a thread.
 constexpr size_t kThreads = 32;
+// Of these, requests for keys: they may have to wait, for a leader or for their own body, and
+// /healthz, /readyz and /metrics must not wait with them.
+constexpr int kKeyRequestsMax = 24;
+// A body that takes longer to come is given up.
+constexpr auto kBodyTimeMax = std::chrono::seconds(30);
 constexpr int64_t kListLimitDefault = 100;
 constexpr int64_t kListLimitMax = 10'000;
 
 void SendError(httplib::Response& response, int http_status, std::string_view code,
                const std::string& message) {
   response.status = http_status;
-  response.set_content(json{{"error", {{"code", code}, {"message", message}}}}.dump() + "\n",
+  // A message may quote what the client sent, which may be any bytes.
+  const json body{{"error", {{"code", code}, {"message", message}}}};
+  response.set_content(body.dump(-1, ' ', false, json::error_handler_t::replace) + "\n",
                        "application/json");
 }
 
@@ -88,7 +102,12 @@ StatusOr<bool> SerializableParameter(const Target& target) {
 
 StatusOr<store::SessionRef> ReadSession(const httplib::Request& request) {
   store::SessionRef session;
-  if (!request.has_header("X-Raftkv-Client")) return session;
+  if (!request.has_header("X-Raftkv-Client")) {
+    // Without the other half it would be no session, and a retry not safe. (The library drops a
+    // header without a value.)
+    if (request.has_header("X-Raftkv-Sequence")) return ErrEmptySessionClient();
+    return session;
+  }
   session.client = request.get_header_value("X-Raftkv-Client");
   if (session.client.empty()) return ErrEmptySessionClient();
   const std::string sequence = request.get_header_value("X-Raftkv-Sequence");
@@ -132,7 +151,7 @@ class KeyHandlers {
 
   void Get(const httplib::Request& request, httplib::Response& response) const;
   void Write(const httplib::Request& request, httplib::Response& response,
-             const httplib::ContentReader* content) const;
+             const httplib::ContentReader& content) const;
 
  private:
   Status GetKey(const Target& target, const std::string& key, httplib::Response& response) const;
@@ -253,7 +272,7 @@ Status KeyHandlers::List(const Target& target, httplib::Response& response) cons
 }
 
 void KeyHandlers::Write(const httplib::Request& request, httplib::Response& response,
-                        const httplib::ContentReader* content) const {
+                        const httplib::ContentReader& content) const {
   const StatusOr<Target> target = ParseTarget(request.target);
   if (!target.ok()) return SendError(response, target.status());
   if (!target->path.starts_with(kKeyPrefix)) {
@@ -266,11 +285,18 @@ void KeyHandlers::Write(const httplib::Request& request, httplib::Response& resp
   // Neither header means no body (RFC 9112, 6.3); the library would wait for one.
   const bool has_body =
       request.has_header("Content-Length") || request.has_header("Transfer-Encoding");
-  if (content != nullptr && has_body) {
-    (*content)([&](const char* data, size_t size) {
+  if (has_body && request.is_multipart_form_data()) {
+    // The library takes it apart; the bytes as they were sent can't be had.
+    response.set_header("Connection", "close");
+    return SendError(response, 415, "unsupported_media_type",
+                     "a value is the bytes of the body: multipart/form-data is not taken");
+  }
+  if (has_body) {
+    const auto deadline = std::chrono::steady_clock::now() + kBodyTimeMax;
+    content([&](const char* data, size_t size) {
       too_large = too_large || value.size() + size > body_max_;
       if (!too_large) value.append(data, size);
-      return !too_large;
+      return !too_large && std::chrono::steady_clock::now() < deadline;
     });
   }
   if (too_large || response.status == 413) {
@@ -386,16 +412,28 @@ void AddKeyRoutes(httplib::Server* server, Backend* backend) {
   const std::string any = R"([\s\S]*)";
   using httplib::Request;
   using httplib::Response;
-  server->Get(any, [handlers](const Request& q, Response& r) { handlers->Get(q, r); });
+  auto under_way = std::make_shared<std::atomic<int>>(0);
+  const auto admit = [under_way](Response& response, const std::function<void()>& handle) {
+    if (under_way->fetch_add(1) < kKeyRequestsMax) {
+      handle();
+    } else {
+      response.set_header("Connection", "close");  // its body, if it has one, is not read
+      SendError(response, store::ErrTooManyRequests());
+    }
+    under_way->fetch_sub(1);
+  };
+  server->Get(any, [handlers, admit](const Request& q, Response& r) {
+    admit(r, [&] { handlers->Get(q, r); });
+  });
   // With a content reader, because the library cuts form-encoded bodies (curl's default) at 8 KiB
   // and would parse them; a value is bytes, whatever its content type.
-  const auto write = [handlers](const Request& q, Response& r, const httplib::ContentReader& c) {
-    handlers->Write(q, r, &c);
+  const auto write = [handlers, admit](const Request& q, Response& r,
+                                       const httplib::ContentReader& c) {
+    admit(r, [&] { handlers->Write(q, r, c); });
   };
   server->Post(any, write);
   server->Put(any, write);
-  server->Delete(any,
-                 [handlers](const Request& q, Response& r) { handlers->Write(q, r, nullptr); });
+  server->Delete(any, write);
 }
 
 }  // namespace
@@ -407,6 +445,8 @@ StatusOr<std::unique_ptr<HttpApi>> HttpApi::Start(const ServerOptions& options, 
     auto server = std::make_unique<httplib::Server>();
     server->new_task_queue = [] { return new httplib::ThreadPool(kThreads); };
     server->set_tcp_nodelay(true);
+    // Of bodies that no handler reads; those of values have their own check.
+    server->set_payload_max_length(options.max_request_bytes + 1);
     server->set_keep_alive_max_count(1'000'000);
     server->set_keep_alive_timeout(2);  // seconds; also how long an idle connection delays a stop
     // The library shares ports by default; a second process must be refused instead.
@@ -429,6 +469,7 @@ StatusOr<std::unique_ptr<HttpApi>> HttpApi::Start(const ServerOptions& options, 
                         "stop what uses it or choose another --listen-http-urls");
     }
     api->servers_.push_back(std::move(server));
+    api->ports_.insert(url.port);
   }
   for (auto& server : api->servers_) {
     api->threads_.emplace_back([s = server.get()] { s->listen_after_bind(); });
@@ -438,12 +479,35 @@ StatusOr<std::unique_ptr<HttpApi>> HttpApi::Start(const ServerOptions& options, 
   return api;
 }
 
-HttpApi::~HttpApi() { Stop(); }
+HttpApi::~HttpApi() { Stop(std::chrono::system_clock::now()); }
 
-void HttpApi::Stop() {
+void HttpApi::Stop(std::chrono::system_clock::time_point deadline) {
   for (auto& server : servers_) server->stop();
+  std::promise<void> ended;
+  std::thread closer([this, deadline, done = ended.get_future()] {
+    if (done.wait_until(deadline) == std::future_status::timeout) CloseConnections();
+  });
   for (std::thread& thread : threads_) thread.join();
   threads_.clear();
+  ended.set_value();
+  closer.join();
+}
+
+// The library has no way to end a connection whose client takes its time. They are the sockets of
+// this process that are connected at one of its ports.
+void HttpApi::CloseConnections() const {
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd", ignored)) {
+    const int fd = std::atoi(entry.path().filename().c_str());
+    sockaddr_storage address{};
+    socklen_t size = sizeof(address);
+    if (getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) continue;
+    if (address.ss_family != AF_INET && address.ss_family != AF_INET6) continue;
+    const in_port_t port = address.ss_family == AF_INET6
+                               ? reinterpret_cast<const sockaddr_in6&>(address).sin6_port
+                               : reinterpret_cast<const sockaddr_in&>(address).sin_port;
+    if (ports_.contains(ntohs(port))) shutdown(fd, SHUT_RDWR);
+  }
 }
 
 }  // namespace raftkv::server

@@ -1,8 +1,11 @@
 // The HTTP edge: the REST API on keys, health, version and metrics. See docs/rest-api.md.
 #pragma once
 
+#include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -27,13 +30,16 @@ class HttpApi {
                                                   std::function<std::string()> metrics);
   ~HttpApi();  // Stops.
 
-  // Takes no more requests, finishes those under way. Idempotent.
-  void Stop();
+  // Takes no more requests, finishes those under way; what is not finished by `deadline` is cut
+  // off. Idempotent.
+  void Stop(std::chrono::system_clock::time_point deadline);
 
  private:
   HttpApi() = default;
+  void CloseConnections() const;
   std::vector<std::unique_ptr<httplib::Server>> servers_;
   std::vector<std::thread> threads_;
+  std::set<uint16_t> ports_;
 };
 
 }  // namespace raftkv::server

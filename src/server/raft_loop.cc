@@ -26,13 +26,6 @@ uint64_t WallClockMs() {
 // etcd's text for clients that match on it, with the code that says that the write may yet apply.
 Status Unknown(const Status& status) { return {Code::kOutcomeUnknown, status.message()}; }
 
-template <typename Queue>
-void MoveAll(Queue* from, Queue* to) {
-  to->insert(to->end(), std::make_move_iterator(from->begin()),
-             std::make_move_iterator(from->end()));
-  from->clear();
-}
-
 }  // namespace
 
 RaftLoop::RaftLoop(const RaftLoopOptions& options, std::unique_ptr<raft::Core> core,
@@ -116,23 +109,6 @@ void RaftLoop::Write(std::string command, store::ApplyCallback done, bool intern
   Mail mail(std::move(request));
   if (!Post(std::move(mail))) {
     FailWrite(std::get<WriteRequest>(mail).done, store::ErrStopped());
-  }
-}
-
-void RaftLoop::ReadBarrier(ReadCallback ready, std::chrono::milliseconds timeout) {
-  if (!Admit(0, /*internal=*/false)) {
-    ready(store::ErrTooManyRequests());
-    return;
-  }
-  ReadRequest request;
-  request.ready = [this, ready = std::move(ready)](Status status) {
-    Depart(0);
-    ready(std::move(status));
-  };
-  request.deadline = Clock::now() + (timeout.count() > 0 ? timeout : options_.request_timeout);
-  Mail mail(std::move(request));
-  if (!Post(std::move(mail))) {
-    std::get<ReadRequest>(mail).ready(store::ErrStopped());
   }
 }
 
@@ -399,25 +375,6 @@ void RaftLoop::ForwardWrites(NodeId leader) {
   }
 }
 
-void RaftLoop::DispatchReads() {
-  if (waiting_reads_.empty()) return;
-  const StatusOr<raft::ReadToken> token = core_->ReadIndex();
-  if (token.ok()) {
-    reads_[*token] = std::exchange(waiting_reads_, {});
-  } else {
-    MoveAll(&waiting_reads_, &parked_reads_);
-  }
-}
-
-// Here and not on the apply thread, which would be held up. Each batch that was applied is followed
-// by a turn.
-void RaftLoop::AnswerReads() {
-  while (!confirmed_reads_.empty() && confirmed_reads_.begin()->first <= apply_loop_->applied()) {
-    const auto node = confirmed_reads_.extract(confirmed_reads_.begin());
-    for (const ReadRequest& request : node.mapped()) request.ready(Status::Ok());
-  }
-}
-
 void RaftLoop::ExpireRequests(Clock::time_point now) {
   // Deadlines grow along the deque: the timeout is one for all.
   for (Proposed& proposed : proposed_) {
@@ -446,19 +403,7 @@ void RaftLoop::ExpireRequests(Clock::time_point now) {
         {Code::kUnavailable, "etcdserver: request timed out, leader transfer took too long"});
     return true;
   });
-  const auto expire_read = [&](ReadRequest& request, const Status& status) {
-    if (request.deadline > now) return false;
-    request.ready(status);
-    return true;
-  };
-  std::erase_if(waiting_reads_, [&](ReadRequest& request) {
-    return expire_read(request,
-                       core_->leader().none() ? store::ErrNoLeader() : store::ErrTimeout());
-  });
-  for (auto& [token, requests] : reads_) {
-    std::erase_if(requests,
-                  [&](ReadRequest& request) { return expire_read(request, store::ErrTimeout()); });
-  }
+  ExpireReads(now);
 }
 
 // --- What the core wants done -----------------------------------------------------------------
@@ -475,16 +420,7 @@ void RaftLoop::CarryOut(raft::Output output) {
   if (!output.dropped.empty()) FailDropped(output.dropped);
   if (output.install) CarryOutInstall(*output.install);
   if (output.apply) CarryOutApply(*std::move(output.apply));
-  for (const raft::ReadReady& read : output.reads) {
-    auto node = reads_.extract(read.token);
-    if (node.empty()) continue;
-    reads_confirmed_ += node.mapped().size();
-    confirmed_reads_.emplace(read.index, std::move(node.mapped()));
-  }
-  for (const raft::ReadToken token : output.failed_reads) {
-    auto node = reads_.extract(token);
-    if (!node.empty()) MoveAll(&node.mapped(), &parked_reads_);
-  }
+  CarryOutReads(output);
   for (const NodeId to : output.snapshots_wanted) {
     if (hooks_.snapshot_wanted) {
       hooks_.snapshot_wanted(to, core_->term(), core_->first_index());

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -208,6 +209,13 @@ class RaftLoop {
     std::string command;  // kept until its fate is known, so that a refusal can be retried
   };
 
+  template <typename Queue>
+  static void MoveAll(Queue* from, Queue* to) {
+    to->insert(to->end(), std::make_move_iterator(from->begin()),
+               std::make_move_iterator(from->end()));
+    from->clear();
+  }
+
   // False, and `mail` is untouched, once the loop has stopped.
   bool Post(Mail&& mail);
 
@@ -230,8 +238,10 @@ class RaftLoop {
   void DispatchReads();
   void AnswerReads();
   void ExpireRequests(Clock::time_point now);
+  void ExpireReads(Clock::time_point now);
 
   void CarryOut(raft::Output output);
+  void CarryOutReads(const raft::Output& output);
   void CarryOutApply(raft::ApplyTask task);
   void CarryOutInstall(const raft::SnapshotMeta& snapshot);
   void CarryOutMembership(const Membership& membership);

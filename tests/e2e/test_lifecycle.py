@@ -123,6 +123,29 @@ def test_idle_connections_do_not_delay_a_stop(single):
         grpc_idle.close()
 
 
+def test_a_client_that_takes_its_time_does_not_delay_a_stop(single):
+    with socket.create_connection(("127.0.0.1", single.http_port)) as slow:
+        slow.sendall(b"PUT /v1/kv/slow?upsert=true HTTP/1.1\r\nHost: a\r\n"
+                     b"Content-Length: 100000\r\n\r\n")
+        ended = threading.Event()
+
+        def drip():
+            while not ended.wait(0.5):
+                try:
+                    slow.send(b"x")
+                except OSError:
+                    return
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        try:
+            code, seconds = single.stop()
+        finally:
+            ended.set()
+            dripping.join()
+    assert code == 0 and seconds < _STOP_BOUND_S
+
+
 def test_all_stop_at_once_and_come_back(three):
     for i in range(50):
         three.nodes[i % 3].client.put(b"k/%d" % i, b"v")

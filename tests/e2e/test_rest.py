@@ -3,6 +3,7 @@
 import base64
 import itertools
 import json
+import subprocess
 import urllib.parse
 
 import pytest
@@ -233,6 +234,49 @@ def test_listing_and_paging(node, prefix):
     whole = listing(node, limit=10000, consistency="serializable")
     held = [base64.b64decode(kv["key"]) for kv in whole["kvs"]]
     assert held == sorted(held) and set(keys) <= set(held)
+
+
+def test_a_multipart_body_is_refused_and_said(node, prefix):
+    reply = curl(node, "PUT", key_path(prefix + b"k") + "?upsert=true", b"--x--\r\n",
+                 {"Content-Type": "multipart/form-data; boundary=x"})
+    refused(reply, 415, "unsupported_media_type")
+    assert node.client.get(prefix + b"k") is None
+
+
+def test_a_message_may_quote_any_bytes(node, prefix):
+    refused(curl(node, "GET", key_path(prefix + b"k") + "?%ff=1"), 400, "invalid_argument")
+
+
+def test_half_a_session_is_refused(node, prefix):
+    path = key_path(prefix + b"k") + "?upsert=true"
+    refused(curl(node, "PUT", path, b"v", {"X-Raftkv-Sequence": "1"}), 400, "invalid_argument")
+    assert node.client.get(prefix + b"k") is None
+
+
+def test_bodies_that_nobody_reads_are_bounded(node, prefix):
+    body = b"x" * (40 << 20)
+    before = node.metric("process_resident_memory_bytes")
+    for method in ("DELETE", "PATCH"):
+        assert curl(node, method, key_path(prefix + b"k"), body).status in (404, 413)
+    assert node.metric("process_resident_memory_bytes") < before + (20 << 20)
+
+
+def test_keys_that_wait_leave_room_for_health(make_cluster):
+    """Without a leader every request for a key waits."""
+    cluster = make_cluster(3).start()
+    for node in cluster.nodes[1:]:
+        node.kill()
+    (node, *_) = cluster.nodes
+    waiting = [subprocess.Popen(
+        ["curl", "-s", "-o", "/dev/null", f"http://127.0.0.1:{node.http_port}/v1/kv/k"])
+        for _ in range(40)]
+    try:
+        for _ in range(5):
+            assert curl(node, "GET", "/healthz", timeout_s=3).status == 200
+    finally:
+        for process in waiting:
+            process.kill()
+            process.wait()
 
 
 def test_head_and_wrong_methods(node, prefix):

@@ -109,5 +109,13 @@ TEST(Url, Ipv6) {
   EXPECT_EQ(url->ToString(), "http://[::1]:2379");
 }
 
+TEST(Url, MalformedHosts) {
+  for (const char* text : {"http://[::1:2379", "http://::1:2379", "http://[x]:2379",
+                           "http://user@h:2379", "http://h?x:2379", "http://h#x:2379",
+                           "http://127.0.0.1:2379:2379", "http://h/x:2379", "http://:2379"}) {
+    EXPECT_EQ(ParseUrl(text).status().code(), Code::kInvalidArgument) << text;
+  }
+}
+
 }  // namespace
 }  // namespace raftkv::server

@@ -72,6 +72,23 @@ TEST_F(RaftLoopTest, AForwardedWriteThatIsNeverAnsweredIsUnknown) {
   EXPECT_EQ(Await(std::move(put)).status.code(), Code::kOutcomeUnknown);
 }
 
+// The leader says what a read has to wait for, and then this node hears no more.
+TEST_F(RaftLoopTest, AConfirmedReadExpires) {
+  options_.request_timeout = milliseconds(200);
+  SilentPeer leader(NodeId(2));
+  LoopNode node(dir_, 3, options_, {{2, leader.port()}});
+  node.Hear(NodeId(2), Term(5), raft::Heartbeat{});
+  auto read = node.Read();
+  uint64_t token = 0;
+  ASSERT_TRUE(leader.WaitFor([&token](const auto& frame) {
+    token = frame.read_index_request().token();
+    return frame.has_read_index_request();
+  }));
+  node.Hear(NodeId(2), Term(5), raft::ReadIndexResponse{token, Index(100)});
+  EXPECT_EQ(Await(std::move(read)), store::ErrTimeout());
+  EXPECT_EQ(node.loop().status().reads, 1u) << "it was confirmed";
+}
+
 // All that waited for a leader would be more than a link takes at once.
 TEST_F(RaftLoopTest, WritesAreForwardedInPieces) {
   options_.request_timeout = seconds(5);

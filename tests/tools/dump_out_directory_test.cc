@@ -1,5 +1,6 @@
 // Where --out may be.
 #include <filesystem>
+#include <fstream>
 #include <string>
 
 #include <gmock/gmock.h>
@@ -7,6 +8,8 @@
 
 #include "tools/dump/out_directory.h"
 #include "tools/dump_fixture.h"
+#include "tools/support/new_cluster.h"
+#include "tools/support/output_file.h"
 
 namespace raftkv::tools::dump {
 namespace {
@@ -34,6 +37,34 @@ TEST(OutDirectoryTest, IsNewAndOutsideOfTheSource) {
                 HasSubstr("is inside"))
         << inside;
   }
+}
+
+TEST(OutDirectoryTest, WhatCouldNotBeFinishedIsRemoved) {
+  const TempDir temp;
+  const std::string empty = temp.path() + "/empty";
+  fs::create_directory(empty);
+  for (const std::string& path : {temp.path() + "/new", empty}) {
+    const Status made = MakeNewDirectory(path, [&path] {
+      fs::create_directories(path + "/db.bootstrap/x");
+      return Status(Code::kIoError, "no space");
+    });
+    EXPECT_EQ(made.code(), Code::kIoError);
+    EXPECT_EQ(fs::exists(path), path == empty);
+    EXPECT_FALSE(fs::exists(path + "/db.bootstrap"));
+  }
+}
+
+TEST(OutputPlaceTest, OnlyFilesAreReplaced) {
+  const TempDir temp;
+  const std::string file = temp.path() + "/file";
+  const std::string link = temp.path() + "/link";
+  std::ofstream(file) << "x";
+  fs::create_symlink(file, link);
+  EXPECT_EQ(PlaceOutput(file)->path, file);
+  EXPECT_EQ(PlaceOutput(link)->path, fs::canonical(temp.path()).string() + "/file");
+  EXPECT_NE(PlaceOutput(file)->part, file);
+  EXPECT_EQ(PlaceOutput(temp.path()).status().code(), Code::kInvalidArgument);
+  EXPECT_EQ(PlaceOutput("/dev/null").status().code(), Code::kInvalidArgument);
 }
 
 }  // namespace

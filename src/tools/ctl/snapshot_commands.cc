@@ -12,6 +12,7 @@
 #include "store/restore.h"
 #include "store/snapshot_file.h"
 #include "tools/ctl/call.h"
+#include "tools/support/output_file.h"
 #include "tools/support/text.h"
 
 namespace raftkv::tools::ctl {
@@ -107,7 +108,9 @@ int Fail(const Output& output, const char* command, const std::string& what) {
 }  // namespace
 
 int RunSnapshotSave(Client* client, const Output& output, const std::string& path) {
-  const std::string part = path + ".part";
+  const StatusOr<OutputPlace> file = PlaceOutput(path);
+  if (!file.ok()) return Fail(output, "snapshot save", file.status().message());
+  const std::string& part = file->part;
   CallResult result;
   Status disk;
   for (const std::string& endpoint : client->options().endpoints) {
@@ -126,10 +129,10 @@ int RunSnapshotSave(Client* client, const Output& output, const std::string& pat
     return give_up("what " + result.endpoint +
                    " sent is not a whole snapshot: " + info.status().message());
   }
-  if (std::rename(part.c_str(), path.c_str()) != 0) {
+  if (std::rename(part.c_str(), file->path.c_str()) != 0) {
     return give_up(FileError("rename to", path).message());
   }
-  if (const Status status = SyncDirectoryOf(path); !status.ok()) {
+  if (const Status status = SyncDirectoryOf(file->path); !status.ok()) {
     return Fail(output, "snapshot save", status.message());
   }
   *output.out << output.printer->SnapshotSaved(Summarize(*info), path);

@@ -16,6 +16,7 @@
 #include "tools/dump/progress.h"
 #include "tools/dump/rebuild_flags.h"
 #include "tools/dump/state_reader.h"
+#include "tools/support/output_file.h"
 #include "tools/support/text.h"
 
 namespace raftkv::tools::dump {
@@ -179,7 +180,8 @@ Status ExportCommand::Write(store::Engine* engine, const store::AppliedRecord& a
 
 // Under its own name only once it is whole and on disk.
 Status ExportCommand::WriteFile(store::Engine* engine, const ExportHeader& header, Report* report) {
-  const std::string part = out_ + ".part";
+  RAFTKV_ASSIGN_OR_RETURN(const OutputPlace file, PlaceOutput(out_));
+  const std::string& part = file.part;
   const int fd = open(part.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   if (fd < 0) return Status(Code::kIoError, "can't make " + part + ": " + std::strerror(errno));
   Status status = WriteTo(fd, engine, header, report);
@@ -187,15 +189,15 @@ Status ExportCommand::WriteFile(store::Engine* engine, const ExportHeader& heade
     status = Status(Code::kIoError, "can't sync " + part + ": " + std::strerror(errno));
   }
   close(fd);
-  if (status.ok() && std::rename(part.c_str(), out_.c_str()) != 0) {
+  if (status.ok() && std::rename(part.c_str(), file.path.c_str()) != 0) {
     status = Status(Code::kIoError, "can't rename to " + out_ + ": " + std::strerror(errno));
   }
   if (!status.ok()) {
     unlink(part.c_str());
     return status;
   }
-  const size_t slash = out_.rfind('/');
-  return store::SyncDirectory(slash == std::string::npos ? "." : out_.substr(0, slash + 1));
+  const size_t slash = file.path.rfind('/');
+  return store::SyncDirectory(slash == std::string::npos ? "." : file.path.substr(0, slash + 1));
 }
 
 Status ExportCommand::WriteTo(int fd, store::Engine* engine, const ExportHeader& header,

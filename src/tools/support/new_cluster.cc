@@ -131,7 +131,12 @@ Status MakeNewDirectory(const std::string& data_dir, const std::function<Status(
   const bool is_new = fs::create_directories(data_dir, error);
   if (error) return Status(Code::kIoError, "can't make " + data_dir + ": " + error.message());
   if (const Status status = build(); !status.ok()) {
-    // What could not be finished must not look like a node's directory.
+    // What could not be finished must not look like a node's directory, nor take up space. All that
+    // is in it was made here.
+    for (const auto& entry : fs::directory_iterator(data_dir, error)) {
+      std::error_code ignored;
+      fs::remove_all(entry.path(), ignored);
+    }
     if (is_new) fs::remove(data_dir, error);
     return status;
   }
