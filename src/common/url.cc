@@ -1,7 +1,5 @@
 #include "common/url.h"
 
-#include <arpa/inet.h>
-
 #include <algorithm>
 #include <charconv>
 
@@ -37,9 +35,10 @@ StatusOr<Url> ParseUrl(const std::string& text) {
       })) {
     return bad("the host has a character that no host has");
   }
-  in6_addr ignored;
-  if (is_v6 ? inet_pton(AF_INET6, url.host.c_str(), &ignored) != 1
-            : url.host.find(':') != std::string::npos) {
+  const bool has_colon = url.host.find(':') != std::string::npos;
+  if (is_v6 ? !has_colon ||
+                  url.host.find_first_not_of("0123456789abcdefABCDEF:.") != std::string::npos
+            : has_colon) {
     return bad("an IPv6 address is written in brackets, and nothing else has a colon");
   }
   const char* first = rest.data() + colon + 1;

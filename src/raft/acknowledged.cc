@@ -23,10 +23,13 @@ void Acknowledged::OnLeaderSays(Term term, LogPosition counted, LogPosition last
     if (IsBehind(owed_.at_most, counted)) owed_.at_most = counted;
     owed_.missing = true;
   }
-  // What was acknowledged in this term was acknowledged to this leader, so that it knows best.
+  // What was acknowledged in this term was acknowledged to this leader, so that it knows best. Of
+  // what was before, it knows nothing; but an entry of its term is beyond all of that.
   if (lost() && owed_.at_most.term == term) {
-    if (IsBehind(owed_.at_least, counted)) owed_.at_least = counted;
-    owed_.at_most = owed_.at_least;
+    const LogPosition known =
+        counted.term == term ? counted : LogPosition{Index(UINT64_MAX), Term(term.value() - 1)};
+    owed_.at_most = IsBehind(owed_.at_least, known) ? known : owed_.at_least;
+    if (counted.term == term) owed_.at_least = owed_.at_most;
     OnLogChange(last);
   }
 }

@@ -342,8 +342,12 @@ Status App::Stop() {
   if (snapshot_receiver_) snapshot_receiver_->Stop();
   if (client_api_) client_api_->SetServing(false);
   if (raft_loop_ && client_api_) HandLeadershipOn();
-  if (client_api_) client_api_->Shutdown(deadline);
   if (http_api_) http_api_->Stop(deadline);
+  // A little for calls that came in while that took all of the time.
+  if (client_api_) {
+    client_api_->Shutdown(
+        std::max(deadline, std::chrono::system_clock::now() + std::chrono::seconds(1)));
+  }
   // From here on nothing new comes in. The raft loop first: it feeds the others.
   serving_ = nullptr;
   if (snapshot_sender_) snapshot_sender_->Stop();

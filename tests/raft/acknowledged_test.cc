@@ -43,5 +43,18 @@ TEST(AcknowledgedTest, TheLeaderOfTheTermKnowsWhereItEnds) {
   EXPECT_EQ(acknowledged.owed(), (AckBounds{Pos(180, 1), Pos(180, 1), true}));
 }
 
+// Nothing was acknowledged to this leader; more than is known may have been, to one before it.
+TEST(AcknowledgedTest, ALeaderDoesNotKnowOfThoseBeforeIt) {
+  Acknowledged acknowledged({Pos(2, 4), Pos(104, 11)}, Pos(1, 1));
+  acknowledged.OnLeaderSays(Term(11), Pos(0, 0), Pos(1, 1));
+  acknowledged.OnLogChange(Pos(3, 5));
+  EXPECT_TRUE(acknowledged.lost());
+  EXPECT_FALSE(IsBehind(acknowledged.VoteFloor(Pos(3, 5)), Pos(4, 9)));
+  acknowledged.OnLeaderSays(Term(11), Pos(3, 5), Pos(3, 5));
+  EXPECT_TRUE(acknowledged.lost());
+  acknowledged.OnLogChange(Pos(5, 11));
+  EXPECT_FALSE(acknowledged.lost());
+}
+
 }  // namespace
 }  // namespace raftkv::raft

@@ -37,8 +37,11 @@ class SimDisk : public LogReader {
   // Loses what is remembered beside the log.
   void Forget() { acknowledged_ = {}; }
   bool HasLost(LogPosition position) const { return lost_.contains(position); }
-  // Whether all that was acknowledged is there.
-  bool IsWhole() const { return !IsBehind(last_position(), promised_); }
+  // Whether all that was acknowledged is there, and the node need not think otherwise: one that
+  // only can't tell votes as if it were still short.
+  bool IsWhole() const {
+    return !IsBehind(last_position(), promised_) && !IsShort(last_position(), acknowledged_);
+  }
 
   // What a start finds, the state machine having been restored up to `applied`.
   PersistentState Load(Index applied) const;
