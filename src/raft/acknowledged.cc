@@ -16,7 +16,7 @@ LogPosition Acknowledged::VoteFloor(LogPosition last) const {
   return IsBehind(last, owed_.at_most) ? owed_.at_most : last;
 }
 
-void Acknowledged::OnLeaderSays(Term term, LogPosition counted, LogPosition last) {
+void Acknowledged::OnLeaderSays(Term term, LogPosition counted, bool is_final, LogPosition last) {
   if (Mutated(Mutation::kLostVotes)) return;
   if (IsBehind(last, counted) && IsBehind(owed_.at_least, counted)) {
     owed_.at_least = counted;
@@ -25,7 +25,7 @@ void Acknowledged::OnLeaderSays(Term term, LogPosition counted, LogPosition last
   }
   // What was acknowledged in this term was acknowledged to this leader, so that it knows best. Of
   // what was before, it knows nothing; but an entry of its term is beyond all of that.
-  if (lost() && owed_.at_most.term == term) {
+  if (lost() && is_final && owed_.at_most.term == term) {
     const LogPosition known =
         counted.term == term ? counted : LogPosition{Index(UINT64_MAX), Term(term.value() - 1)};
     owed_.at_most = IsBehind(owed_.at_least, known) ? known : owed_.at_least;

@@ -53,8 +53,9 @@ class Acknowledged {
   LogPosition VoteFloor(LogPosition last) const;
 
   // The leader of `term`, which is the node's own, has counted on this node for everything up to
-  // `counted` (none: for nothing).
-  void OnLeaderSays(Term term, LogPosition counted, LogPosition last);
+  // `counted` (none: for nothing). `is_final`: it has heard of this run of the node, so that it
+  // will count nothing any more that an earlier one acknowledged.
+  void OnLeaderSays(Term term, LogPosition counted, bool is_final, LogPosition last);
   // The log has grown, or was replaced.
   void OnLogChange(LogPosition last);
 

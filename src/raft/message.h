@@ -35,7 +35,8 @@ struct AppendRequest {
   LogPosition previous;
   Index commit;
   std::vector<Entry> entries;
-  LogPosition counted;  // see Heartbeat
+  LogPosition counted;     // see Heartbeat
+  uint64_t heard_run = 0;  // likewise
 };
 
 // `match` is the last index known to be on the follower's disk and equal to the leader's log. A
@@ -51,11 +52,14 @@ struct AppendResponse {
 
 // Keeps a leader in office and confirms reads. `commit` is already capped at what the follower is
 // known to hold. `counted` is the last position that the leader has ever counted this follower for,
-// in its term: one that finds less in its log has lost it (src/raft/acknowledged.h).
+// in its term: one that finds less in its log has lost it (src/raft/acknowledged.h). `heard_run` is
+// the latest run of the follower's that it has heard of (Options::run): what earlier ones
+// acknowledged will not be counted any more.
 struct Heartbeat {
   Index commit;
   uint64_t read_round = 0;  // echoed; a quorum of echoes confirms the reads of this round (6.4)
   LogPosition counted;
+  uint64_t heard_run = 0;
 };
 
 struct HeartbeatResponse {

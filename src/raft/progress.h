@@ -71,6 +71,8 @@ class Progress {
 
   // The highest position that any run of the follower has stored in this term.
   LogPosition counted() const { return counted_; }
+  // The latest run of the follower that was heard of; 0: none.
+  uint64_t run() const { return run_; }
 
   // Heard from since the last quorum check (thesis 6.2).
   bool recently_active = false;

@@ -40,7 +40,7 @@ void Core::TickLeader() {
 void Core::BroadcastHeartbeat() {
   for (const auto& [peer, progress] : peers_) {
     Send(peer, Heartbeat{std::min(progress.match(), log_.commit()), leader_reads_.round(),
-                         progress.counted()});
+                         progress.counted(), progress.run()});
   }
 }
 
@@ -93,7 +93,8 @@ bool Core::SendAppend(NodeId to, Progress& progress, bool with_entries) {
     snapshots_wanted_.push_back(to);
     return false;
   }
-  AppendRequest request{{previous, *previous_term}, log_.commit(), {}, progress.counted()};
+  AppendRequest request{
+      {previous, *previous_term}, log_.commit(), {}, progress.counted(), progress.run()};
   uint64_t bytes = 0;
   if (with_entries) {
     log_.Read(progress.next(), log_.last(), options_.append_bytes_max, options_.append_entries_max,
@@ -166,7 +167,8 @@ void Core::AdvanceCommit() {
 
 void Core::Handle(NodeId from, Term, AppendRequest& request) {
   Follow(from);
-  acknowledged_.OnLeaderSays(term(), request.counted, log_.last_position());
+  acknowledged_.OnLeaderSays(term(), request.counted, request.heard_run == options_.run,
+                             log_.last_position());
   const std::span<Entry> entries = SkipCommitted(request);
   AppendResponse response{.run = options_.run};
   if (!log_.Contains(request.previous)) {
@@ -236,7 +238,8 @@ bool Core::WillNeverCommit(LogPosition position) const {
 
 void Core::Handle(NodeId from, Term, Heartbeat& heartbeat) {
   Follow(from);
-  acknowledged_.OnLeaderSays(term(), heartbeat.counted, log_.last_position());
+  acknowledged_.OnLeaderSays(term(), heartbeat.counted, heartbeat.heard_run == options_.run,
+                             log_.last_position());
   // The leader sends no more than we have acknowledged, but, until it notices that we were started
   // anew, counts what we acknowledged before, which may be lost.
   CommitTo(std::min(heartbeat.commit, agreed_));

@@ -32,6 +32,7 @@ struct BodyEncoder {
     Encode(m.previous, out->mutable_previous());
     out->set_commit(m.commit.value());
     Encode(m.counted, out->mutable_counted());
+    out->set_heard_run(m.heard_run);
     out->mutable_entries()->Reserve(static_cast<int>(m.entries.size()));
     for (const Entry& entry : m.entries) {
       auto* e = out->add_entries();
@@ -53,6 +54,7 @@ struct BodyEncoder {
     out->set_commit(m.commit.value());
     out->set_read_round(m.read_round);
     Encode(m.counted, out->mutable_counted());
+    out->set_heard_run(m.heard_run);
   }
   void operator()(const raft::HeartbeatResponse& m) const {
     auto* out = frame->mutable_heartbeat_response();
@@ -77,6 +79,7 @@ StatusOr<raft::AppendRequest> DecodeAppend(peer::v1::AppendRequest* in) {
   out.previous = Decode(in->previous());
   out.commit = Index(in->commit());
   out.counted = Decode(in->counted());
+  out.heard_run = in->heard_run();
   const uint64_t indexes_left = std::numeric_limits<uint64_t>::max() - out.previous.index.value();
   if (static_cast<uint64_t>(in->entries_size()) > indexes_left) {
     return Status(Code::kInvalidArgument, "the entries' indexes would wrap");
@@ -137,7 +140,8 @@ StatusOr<raft::Message> DecodeMessage(NodeId from, NodeId to, peer::v1::Frame* f
     }
     case Frame::kHeartbeat: {
       const auto& in = frame->heartbeat();
-      message.body = raft::Heartbeat{Index(in.commit()), in.read_round(), Decode(in.counted())};
+      message.body = raft::Heartbeat{Index(in.commit()), in.read_round(), Decode(in.counted()),
+                                     in.heard_run()};
       return message;
     }
     case Frame::kHeartbeatResponse: {

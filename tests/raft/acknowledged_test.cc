@@ -32,25 +32,32 @@ TEST(AcknowledgedTest, ALogThatIsShortHasToReachTheHigherBound) {
   EXPECT_FALSE(acknowledged.lost());
 }
 
+// It may still count, of an earlier run, what it did not count when it said so.
+TEST(AcknowledgedTest, ALeaderThatHasNotHeardOfThisRunDoesNotKnowYet) {
+  Acknowledged acknowledged(Bounds(true), Pos(150, 1));
+  acknowledged.OnLeaderSays(Term(1), Pos(160, 1), false, Pos(150, 1));
+  EXPECT_EQ(acknowledged.owed(), (AckBounds{Pos(160, 1), Pos(kAtMost, 1), true}));
+}
+
 TEST(AcknowledgedTest, TheLeaderOfTheTermKnowsWhereItEnds) {
   Acknowledged acknowledged(Bounds(true), Pos(150, 1));
-  acknowledged.OnLeaderSays(Term(1), Pos(170, 1), Pos(150, 1));
+  acknowledged.OnLeaderSays(Term(1), Pos(170, 1), true, Pos(150, 1));
   EXPECT_EQ(acknowledged.owed(), (AckBounds{Pos(170, 1), Pos(170, 1), true}));
   acknowledged.OnLogChange(Pos(170, 1));
   EXPECT_FALSE(acknowledged.lost());
   // And that something is missing at all.
-  acknowledged.OnLeaderSays(Term(1), Pos(180, 1), Pos(170, 1));
+  acknowledged.OnLeaderSays(Term(1), Pos(180, 1), true, Pos(170, 1));
   EXPECT_EQ(acknowledged.owed(), (AckBounds{Pos(180, 1), Pos(180, 1), true}));
 }
 
 // Nothing was acknowledged to this leader; more than is known may have been, to one before it.
 TEST(AcknowledgedTest, ALeaderDoesNotKnowOfThoseBeforeIt) {
   Acknowledged acknowledged({Pos(2, 4), Pos(104, 11)}, Pos(1, 1));
-  acknowledged.OnLeaderSays(Term(11), Pos(0, 0), Pos(1, 1));
+  acknowledged.OnLeaderSays(Term(11), Pos(0, 0), true, Pos(1, 1));
   acknowledged.OnLogChange(Pos(3, 5));
   EXPECT_TRUE(acknowledged.lost());
   EXPECT_FALSE(IsBehind(acknowledged.VoteFloor(Pos(3, 5)), Pos(4, 9)));
-  acknowledged.OnLeaderSays(Term(11), Pos(3, 5), Pos(3, 5));
+  acknowledged.OnLeaderSays(Term(11), Pos(3, 5), true, Pos(3, 5));
   EXPECT_TRUE(acknowledged.lost());
   acknowledged.OnLogChange(Pos(5, 11));
   EXPECT_FALSE(acknowledged.lost());

@@ -59,11 +59,13 @@ TEST(PeerCodec, EntriesGetTheirIndexesFromTheirPlace) {
 // What tells a restarted follower, and one that lost entries.
 TEST(PeerCodec, RunsAndWhatCountsAreCarried) {
   const LogPosition counted{Index(9), Term(4)};
-  raft::AppendRequest append{{Index(4), Term(2)}, Index(3), {}, counted};
+  raft::AppendRequest append{{Index(4), Term(2)}, Index(3), {}, counted, 5};
   auto received = RoundTrip(Make(append));
   EXPECT_EQ(std::get<raft::AppendRequest>(received->body).counted, counted);
-  received = RoundTrip(Make(raft::Heartbeat{Index(3), 1, counted}));
+  EXPECT_EQ(std::get<raft::AppendRequest>(received->body).heard_run, 5u);
+  received = RoundTrip(Make(raft::Heartbeat{Index(3), 1, counted, 6}));
   EXPECT_EQ(std::get<raft::Heartbeat>(received->body).counted, counted);
+  EXPECT_EQ(std::get<raft::Heartbeat>(received->body).heard_run, 6u);
   received = RoundTrip(Make(raft::AppendResponse{.match = Index(3), .run = 77}));
   EXPECT_EQ(std::get<raft::AppendResponse>(received->body).run, 77u);
   received = RoundTrip(Make(raft::HeartbeatResponse{1, 77}));
