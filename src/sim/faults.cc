@@ -187,9 +187,13 @@ void Cluster::Rot(Rng* rng) {
   const uint64_t pick = rng->Next();
   const uint64_t bit = rng->Next();
   const uint64_t down = rng->Below(kSecond);
+  const bool was_damaged = host != nullptr && host->damaged;
   if (!StopToDamage(host, down, Fault::kBitRot)) return;
   SimDisk& disk = host->node.disk();
-  const std::vector<std::string> files = disk.Files();
+  std::vector<std::string> files = disk.Files();
+  // The fence is the witness of what an earlier damage took. That both are lost is beyond what is
+  // promised (docs/durability.md).
+  if (was_damaged) std::erase(files, SimNode::kFence);
   const std::string& file = files[pick % files.size()];
   const std::string current = std::string(SimNode::kDatabase) + "/CURRENT";
   if (what <= 1) {

@@ -17,7 +17,6 @@ namespace raftkv::sim {
 namespace {
 
 constexpr char kDirectory[] = "/node";
-constexpr char kFence[] = "/node/fence";
 constexpr char kSnapshotIn[] = "/node/snapshot.in";
 constexpr char kSnapshotOut[] = "/node/snapshot.out";
 

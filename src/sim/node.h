@@ -83,6 +83,7 @@ class DiskFailed : public std::runtime_error {
 class SimNode {
  public:
   static constexpr char kDatabase[] = "/node/db";
+  static constexpr char kFence[] = "/node/fence";
 
   SimNode(NodeId id, const NodeOptions& options, uint64_t seed, NodeObserver* observer);
   ~SimNode();
