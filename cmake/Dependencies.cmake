@@ -10,6 +10,7 @@ find_package(CLI11 CONFIG REQUIRED)
 find_package(prometheus-cpp CONFIG REQUIRED)
 find_package(OpenSSL REQUIRED)
 find_package(GTest CONFIG REQUIRED)
+pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
 
 # The programs under load allocate with jemalloc: glibc's allocator gives memory back and asks for
 # it again all the time where threads free what others allocated (docs/performance.md). Sanitizers

@@ -7,6 +7,7 @@
 
 #include "common/check.h"
 #include "sim/file_system.h"
+#include "store/table_file_system.h"
 #include "store/wal_file_system.h"
 
 namespace raftkv::sim {
@@ -35,8 +36,8 @@ class EnvClock : public rocksdb::SystemClock {
 }  // namespace
 
 SimEnv::SimEnv(SimDisk* disk, SimClock* clock, uint64_t seed, uint64_t wal_fill_bytes)
-    : SimEnv(rocksdb::NewCompositeEnv(store::NewWalFileSystem(
-                 NewSimFileSystem(disk, clock), wal_fill_bytes, store::WalReading::kAtRest)),
+    : SimEnv(rocksdb::NewCompositeEnv(store::NewTableFileSystem(store::NewWalFileSystem(
+                 NewSimFileSystem(disk, clock), wal_fill_bytes, store::WalReading::kAtRest))),
              clock, seed) {}
 
 SimEnv::SimEnv(std::unique_ptr<rocksdb::Env> files, SimClock* clock, uint64_t seed)

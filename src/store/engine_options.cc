@@ -82,6 +82,7 @@ rocksdb::BlockBasedTableOptions TableOptions(const std::shared_ptr<rocksdb::Cach
   rocksdb::BlockBasedTableOptions table;
   table.block_cache = cache;
   table.block_size = 16 << 10;
+  // table_file_system.cc refuses tables of another format or checksum.
   table.format_version = 5;
   table.checksum = rocksdb::kXXH3;
   // Indexes and filters live in the bounded cache, in pieces: memory does not grow with the number

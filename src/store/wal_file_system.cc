@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "store/engine_files.h"
+#include "store/table_file_system.h"
 #include "store/wal_format.h"
 
 namespace raftkv::store {
@@ -292,8 +293,8 @@ std::shared_ptr<rocksdb::FileSystem> NewWalFileSystem(std::shared_ptr<rocksdb::F
 rocksdb::Env* DefaultEnv(WalReading reading) {
   const auto make = [](WalReading wanted) {
     // RocksDB's own is never destroyed either: background threads outlive main.
-    return rocksdb::NewCompositeEnv(
-               NewWalFileSystem(rocksdb::FileSystem::Default(), kWalFillBytes, wanted))
+    return rocksdb::NewCompositeEnv(NewTableFileSystem(NewWalFileSystem(
+                                        rocksdb::FileSystem::Default(), kWalFillBytes, wanted)))
         .release();
   };
   if (reading == WalReading::kWhileWritten) {

@@ -30,7 +30,8 @@ enum class WalReading { kAtRest, kWhileWritten };
 std::shared_ptr<rocksdb::FileSystem> NewWalFileSystem(std::shared_ptr<rocksdb::FileSystem> base,
                                                       uint64_t fill_bytes, WalReading reading);
 
-// The machine's files, read and written so. What an engine without an environment of its own uses.
+// The machine's files, read and written so, and tables as in table_file_system.h. What an engine
+// without an environment of its own uses.
 rocksdb::Env* DefaultEnv(WalReading reading = WalReading::kAtRest);
 
 }  // namespace raftkv::store

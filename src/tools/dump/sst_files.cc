@@ -14,6 +14,7 @@
 #include "store/engine_options.h"
 #include "store/kv_kinds.h"
 #include "store/mvcc.h"
+#include "store/wal_file_system.h"
 #include "tools/dump/child.h"
 #include "tools/dump/manifest.h"
 #include "wal/keys.h"
@@ -59,6 +60,7 @@ std::optional<KeyRange> FindKeys(rocksdb::Iterator* it, const std::string& from,
 // before: "error" is then set.
 StatusOr<std::string> Examine(const std::string& path, bool verify) {
   rocksdb::Options options;
+  options.env = store::DefaultEnv();
   rocksdb::SstFileReader reader(options);
   RAFTKV_RETURN_IF_ERROR(store::FromRocksDb(reader.Open(path), "opening the table"));
   const auto properties = reader.GetTableProperties();
