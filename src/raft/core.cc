@@ -149,8 +149,8 @@ StatusOr<LogPosition> Core::Propose(std::span<const Payload> payloads) {
   if (!transfer_target_.none()) {
     return Status(Code::kUnavailable, "leadership is being transferred");
   }
-  if (uncommitted_bytes_ > options_.uncommitted_bytes_max) {
-    return Status(Code::kResourceExhausted, "too much is waiting to be committed");
+  if (log_.held_bytes() > options_.pending_bytes_max) {
+    return Status(Code::kResourceExhausted, "too much is waiting to be stored and committed");
   }
   const LogPosition first{log_.last() + 1, term()};
   for (const Payload& payload : payloads) AppendAsLeader(EntryKind::kCommand, payload);
@@ -310,7 +310,6 @@ void Core::LeaveRole() {
   snapshots_wanted_.clear();
   heartbeat_elapsed_ = 0;
   term_start_ = Index();
-  uncommitted_bytes_ = 0;
   replicate_ = false;
   transfer_target_ = NodeId();
   transfer_elapsed_ = 0;

@@ -49,8 +49,9 @@ struct Options {
   uint32_t inflight_messages_max = 256;
   uint64_t inflight_bytes_max = 16 << 20;
   // Proposals are refused with kResourceExhausted while more than this many bytes of the leader's
-  // log are uncommitted (one entry is always let in).
-  uint64_t uncommitted_bytes_max = 64 << 20;
+  // log are in memory because they are uncommitted, or not on its own disk, which a quorum of
+  // others does not wait for (one entry is always let in).
+  uint64_t pending_bytes_max = 64 << 20;
   // Entries handed to apply and not yet reported by OnApplied, in bytes (always at least one).
   uint64_t apply_bytes_max = 4 << 20;
   // Recent entries kept in memory beyond those that must be, to feed followers without disk reads.
@@ -168,7 +169,7 @@ class Core {
 
   // Appends the payloads to the leader's log, in order; returns the position of the first (the
   // others follow it, same term). kNotLeader: nothing was appended. kResourceExhausted: too much is
-  // uncommitted, nothing was appended. kUnavailable: leadership is being transferred away.
+  // pending, nothing was appended. kUnavailable: leadership is being transferred away.
   StatusOr<LogPosition> Propose(std::span<const Payload> payloads);
 
   // Asks for a read index; one heartbeat round serves all reads asked for before it starts. The
@@ -351,9 +352,8 @@ class Core {
   // A leader's; empty otherwise.
   std::map<NodeId, Progress> peers_;
   uint32_t heartbeat_elapsed_ = 0;
-  Index term_start_;                // its no-op
-  uint64_t uncommitted_bytes_ = 0;  // of its own entries, from term_start_ on
-  bool replicate_ = false;          // there may be something to send to followers
+  Index term_start_;        // its no-op
+  bool replicate_ = false;  // there may be something to send to followers
   NodeId transfer_target_;
   uint32_t transfer_elapsed_ = 0;
   LeaderReads leader_reads_;

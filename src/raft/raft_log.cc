@@ -103,6 +103,7 @@ void RaftLog::Push(Entry entry) {
   }
   last_ = entry.index;
   configs_.OnAppended(entry);
+  held_bytes_ += EntryBytes(entry);
   tail_.push_back(std::move(entry));
 }
 
@@ -126,6 +127,7 @@ void RaftLog::Truncate(Index from, std::vector<Entry>* removed) {
   // Entries read back from disk after a restart are not in memory; nobody waits for those.
   const Index in_memory = std::max(from, tail_first());
   const auto begin = tail_.begin() + static_cast<ptrdiff_t>(in_memory - tail_first());
+  for (auto entry = begin; entry != tail_.end(); ++entry) held_bytes_ -= EntryBytes(*entry);
   std::move(begin, tail_.end(), std::back_inserter(*removed));
   tail_.erase(begin, tail_.end());
   last_ = from - 1;
@@ -151,7 +153,7 @@ bool RaftLog::CutTo(Index index) {
   terms_.front().first = std::max(terms_.front().first, first());
   if (index == last_) terms_.clear();
   configs_.OnCut(index);
-  // What is applied is durable, and so counted as cache.
+  // What is applied is durable and committed, and so counted as cache.
   while (!tail_.empty() && tail_.front().index <= index) {
     cached_bytes_ -= EntryBytes(tail_.front());
     tail_.pop_front();
@@ -175,7 +177,7 @@ std::vector<Entry> RaftLog::Install(LogPosition last, const Membership& membersh
   configs_.OnReplaced(membership);
   before_first_ = last;
   last_ = commit_ = submitted_ = cached_to_ = last.index;
-  cached_bytes_ = 0;
+  cached_bytes_ = held_bytes_ = 0;
   truncate_from_ = Index();
   cut_unwritten_ = false;
   install_unwritten_ = true;
@@ -194,6 +196,7 @@ void RaftLog::CommitTo(Index index) {
                                    " is committed, but the log, which must hold it, ends at " +
                                    Str(last_) + ": acknowledged entries were lost");
   commit_ = index;
+  TrimCache();
 }
 
 void RaftLog::Read(Index from, Index to, uint64_t bytes_max, uint64_t entries_max,
@@ -270,12 +273,15 @@ void RaftLog::OnApplied(Index index) {
     applying_bytes_ -= applying_tasks_.front().bytes;
     applying_tasks_.pop_front();
   }
-  TrimCache();
 }
 
 void RaftLog::TrimCache() {
-  const Index droppable = std::min(applied_, durable_);
-  while (cached_to_ < droppable) cached_bytes_ += EntryBytes(At(++cached_to_));
+  const Index droppable = std::min(commit_, durable_);
+  while (cached_to_ < droppable) {
+    const uint64_t bytes = EntryBytes(At(++cached_to_));
+    held_bytes_ -= bytes;
+    cached_bytes_ += bytes;
+  }
   while (cached_bytes_ > cache_bytes_max_) {
     cached_bytes_ -= EntryBytes(tail_.front());
     tail_.pop_front();

@@ -28,9 +28,9 @@ namespace raftkv::raft {
 // once its write is, and as applied once the state machine is said to have reached it. Until then
 // nothing else is handed out to be applied.
 //
-// An entry stays in memory until it is both durable and applied, and then while the cache has room;
-// older ones come back from the LogReader. Terms always come from the term runs, so that no
-// decision waits for the disk.
+// An entry stays in memory until it is both durable and committed, and then while the cache has
+// room; older ones come back from the LogReader, also to be applied, where that lags behind. Terms
+// always come from the term runs, so that no decision waits for the disk.
 //
 // Owned by the core, on its thread.
 class RaftLog {
@@ -120,8 +120,9 @@ class RaftLog {
   void OnApplied(Index index);
 
   uint64_t applying_bytes() const { return applying_bytes_; }
-  // Of the entries in memory that could be dropped.
+  // Of the entries in memory that could be dropped, and of those that could not.
   uint64_t cached_bytes() const { return cached_bytes_; }
+  uint64_t held_bytes() const { return held_bytes_; }
 
   // See core.h.
   void CheckInvariants() const;
@@ -142,7 +143,7 @@ class RaftLog {
   Index tail_first() const { return last_ + 1 - tail_.size(); }
   void Push(Entry entry);
   void Truncate(Index from, std::vector<Entry>* removed);
-  // Counts what became both durable and applied as cache, and drops what the cache can't hold.
+  // Counts what became both durable and committed as cache, and drops what the cache can't hold.
   void TrimCache();
 
   const LogReader* const reader_;
@@ -158,8 +159,9 @@ class RaftLog {
   Index applying_;
 
   std::deque<Entry> tail_;     // the entries up to last_ that are in memory
-  Index cached_to_;            // entries in memory up to here are durable and applied...
+  Index cached_to_;            // entries in memory up to here are durable and committed...
   uint64_t cached_bytes_ = 0;  // ...and this large
+  uint64_t held_bytes_ = 0;    // of the others in memory
 
   Index submitted_;      // handed out to be written up to here
   Index truncate_from_;  // to be removed from disk with the next write; none: nothing

@@ -45,9 +45,7 @@ void Core::BroadcastHeartbeat() {
 }
 
 void Core::AppendAsLeader(EntryKind kind, Payload payload) {
-  Entry entry{log_.last() + 1, term(), kind, std::move(payload)};
-  uncommitted_bytes_ += EntryBytes(entry);
-  log_.Append(std::move(entry));
+  log_.Append({log_.last() + 1, term(), kind, std::move(payload)});
   replicate_ = true;
 }
 
@@ -154,10 +152,6 @@ void Core::AdvanceCommit() {
   // still be overwritten (paper 5.4.2, figure 8).
   if (stored <= log_.commit()) return;
   if (log_.TermAt(stored) != term() && !Mutated(Mutation::kCommitOldTerm)) return;
-  // Entries of the own term are in memory until they are committed and applied.
-  for (Index i = std::max(log_.commit() + 1, term_start_); i <= stored; ++i) {
-    uncommitted_bytes_ -= EntryBytes(log_.At(i));
-  }
   CommitTo(stored);
   replicate_ = true;  // followers apply it when they are told
   ContinueConfigChange();

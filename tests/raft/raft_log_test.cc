@@ -272,18 +272,33 @@ TEST_F(RaftLogTest, ReadsGoOnFromDiskToMemory) {
   EXPECT_THAT(Read(2, 5, 10), SizeIs(1));
 }
 
-TEST_F(RaftLogTest, EntriesLeaveMemoryWhenDurableAndApplied) {
+TEST_F(RaftLogTest, EntriesLeaveMemoryWhenDurableAndCommitted) {
   RaftLog& log = Make({}, {}, 0, 0, /*cache_bytes_max=*/0);
   Merge({At(1, 1), At(2, 1), At(3, 1)});
-  log.CommitTo(Index(3));
-  EXPECT_TRUE(log.InMemory(Index(1)));
+  EXPECT_EQ(log.held_bytes(), 96u);
+  log.CommitTo(Index(2));
+  EXPECT_TRUE(log.InMemory(Index(1)));  // committed, but not durable
   Write();
-  EXPECT_TRUE(log.InMemory(Index(1)));  // durable, but not applied
-  log.TakeApply(kNoLimit);
-  log.OnApplied(Index(2));
   EXPECT_FALSE(log.InMemory(Index(2)));
-  EXPECT_TRUE(log.InMemory(Index(3)));
+  EXPECT_TRUE(log.InMemory(Index(3)));  // durable, but not committed: it may be replaced
+  EXPECT_EQ(log.held_bytes(), 32u);
   EXPECT_THAT(Positions(Read(1, 3)), ElementsAre(Pos(1, 1), Pos(2, 1), Pos(3, 1)));
+  log.CheckInvariants();
+}
+
+// However far behind the state machine is, it takes no more memory than the cache.
+TEST_F(RaftLogTest, WhatWaitsToBeAppliedNeedNotBeInMemory) {
+  RaftLog& log = Make({}, {}, 0, 0, /*cache_bytes_max=*/64);
+  for (uint64_t i = 1; i <= 100; ++i) log.Append(At(i, 1));
+  Write();
+  log.CommitTo(Index(100));
+  EXPECT_FALSE(log.InMemory(Index(98)));
+  EXPECT_EQ(log.cached_bytes() + log.held_bytes(), 64u);
+  const std::vector<Entry> entries = log.TakeApply(kNoLimit);
+  ASSERT_THAT(entries, SizeIs(100));
+  EXPECT_EQ(entries.front().position(), Pos(1, 1));
+  EXPECT_EQ(entries.back().position(), Pos(100, 1));
+  log.OnApplied(Index(100));
   log.CheckInvariants();
 }
 

@@ -76,7 +76,7 @@ Options RandomRun::ChooseOptions() {
   options.append_entries_max = OneOf<uint64_t>(&rng_, {1, 3, 4096});
   options.inflight_messages_max = static_cast<uint32_t>(rng_.Between(1, 3));
   options.inflight_bytes_max = OneOf<uint64_t>(&rng_, {1, 200, 4096});
-  options.uncommitted_bytes_max = OneOf<uint64_t>(&rng_, {0, 100, 1000});
+  options.pending_bytes_max = OneOf<uint64_t>(&rng_, {0, 100, 1000});
   options.apply_bytes_max = OneOf<uint64_t>(&rng_, {1, 100, 300});
   options.cache_bytes_max = OneOf<uint64_t>(&rng_, {0, 100, 300});
   return options;

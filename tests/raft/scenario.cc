@@ -123,7 +123,7 @@ void Scenario::Cluster(const Args& args) {
   options.append_entries_max = args.Option("append-entries", options.append_entries_max);
   options.inflight_messages_max =
       static_cast<uint32_t>(args.Option("inflight", options.inflight_messages_max));
-  options.uncommitted_bytes_max = args.Option("uncommitted", options.uncommitted_bytes_max);
+  options.pending_bytes_max = args.Option("pending", options.pending_bytes_max);
   options.apply_bytes_max = args.Option("apply-bytes", options.apply_bytes_max);
   options.cache_bytes_max = args.Option("cache", options.cache_bytes_max);
   Membership membership;
