@@ -124,8 +124,37 @@ void Checker::OnSynced(const SimNode& node, const Status& durable) {
   Shadow& shadow = shadows_[node.id()];
   for (const raft::AppendTask& task : tasks) {
     const HardState before = shadow.hard;
+    CheckTruncation(node, task);
     shadow.CarryOut(task);
     CheckHardState(node, before, shadow.hard);
+    MatchLogs(node, task);
+  }
+}
+
+// No committed entry goes, but for a snapshot that holds it, or a cut behind what is applied.
+void Checker::CheckTruncation(const SimNode& node, const raft::AppendTask& task) const {
+  if (task.install || task.truncate_from.none() || task.truncate_from > committed()) return;
+  const Shadow& shadow = shadows_.at(node.id());
+  if (task.truncate_from > shadow.last()) return;
+  const LogPosition position{task.truncate_from, ghost_[task.truncate_from.value() - 1].term};
+  if (shadow.Holds(position)) Fail(node, "removes the committed entry " + Text(position));
+}
+
+// Log Matching (paper, figure 3): an index and a term say what the entry is, and what is before it.
+void Checker::MatchLogs(const SimNode& node, const raft::AppendTask& task) {
+  if (task.entries.empty()) return;
+  const Shadow& shadow = shadows_.at(node.id());
+  for (const Entry& entry : task.entries) {
+    const uint64_t at = entry.index.value() - shadow.before_first.index.value() - 1;
+    const Term before = at == 0 ? shadow.before_first.term : shadow.terms[at - 1];
+    const size_t hash =
+        std::hash<std::string_view>()(entry.bytes()) + static_cast<size_t>(entry.kind);
+    const auto [known, first] =
+        stored_entries_.try_emplace({entry.index, entry.term}, before, hash);
+    if (!first && known->second != std::pair(before, hash)) {
+      Fail(node,
+           "stores another entry, or behind another, than elsewhere as " + Text(entry.position()));
+    }
   }
 }
 
@@ -148,8 +177,12 @@ void Checker::OnSend(const SimNode& node, const raft::Message& message) {
     if (!durable) Fail(node, "a vote left before it was on disk");
   }
   if (const auto* append = std::get_if<raft::AppendResponse>(&message.body);
-      append != nullptr && !append->rejected && message.term == shadow.hard.term) {
-    if (append->match > shadow.last()) {
+      append != nullptr && !append->rejected) {
+    if (message.term > shadow.hard.term) {
+      Fail(node, "acknowledged in term " + std::to_string(message.term.value()) + ", on disk is " +
+                     shadow.ToString());
+    }
+    if (message.term == shadow.hard.term && append->match > shadow.last()) {
       Fail(node, "acknowledged up to " + std::to_string(append->match.value()) + ", on disk is " +
                      shadow.ToString());
     }
@@ -253,7 +286,6 @@ void Checker::CheckStoredByQuorum(const SimNode& node, LogPosition position) con
 // Of two configurations that follow each other any two quorums share a node: then the voters of one
 // differ from those of the other by one at most, or one of them is joint and holds the other's.
 void Checker::CheckOverlap(const SimNode& node, const Membership& next) {
-  if (configs_.empty()) return;
   const Membership& before = configs_.rbegin()->second;
   std::set<NodeId> differ;
   std::set_symmetric_difference(before.voters.begin(), before.voters.end(), next.voters.begin(),
@@ -285,12 +317,16 @@ void Checker::OnApplied(const SimNode& node, const Entry& entry, const store::Ap
     request.ParseFromString(std::string(command->body));
     key = request.key();
     change = {put->header().revision(), request.value()};
-    if (!applied_values_.try_emplace(request.value(), entry.index).second) {
-      Fail(node, "the value " + request.value() + " was applied twice");
+  } else if (const auto* txn = std::get_if<etcdserverpb::TxnResponse>(&result.response)) {
+    etcdserverpb::TxnRequest request;
+    request.ParseFromString(std::string(command->body));
+    key = request.compare(0).key();
+    const auto before = ValueAt(key, newest_revision_);
+    if (txn->succeeded() != (before == request.compare(0).value())) {
+      Fail(node, "a transaction was decided as if " + key + " was not " + Text(before));
     }
-    if (never_applied_.contains(request.value())) {
-      Fail(node, "the value " + request.value() + " was applied after it was called dropped");
-    }
+    if (!txn->succeeded()) return;
+    change = {txn->header().revision(), request.success(0).request_put().value()};
   } else if (const auto* removed =
                  std::get_if<etcdserverpb::DeleteRangeResponse>(&result.response)) {
     etcdserverpb::DeleteRangeRequest request;
@@ -300,6 +336,14 @@ void Checker::OnApplied(const SimNode& node, const Entry& entry, const store::Ap
     if (removed->deleted() == 0) return;
   } else {
     return;
+  }
+  if (change.value) {
+    if (!applied_values_.try_emplace(*change.value, entry.index).second) {
+      Fail(node, "the value " + *change.value + " was applied twice");
+    }
+    if (never_applied_.contains(*change.value)) {
+      Fail(node, "the value " + *change.value + " was applied after it was called dropped");
+    }
   }
   if (change.revision <= newest_revision_) Fail(node, "a write did not raise the revision");
   newest_revision_ = change.revision;
@@ -322,11 +366,10 @@ void Checker::NeverApplied(const std::string& value) {
 std::optional<std::string> Checker::ValueAt(const std::string& key, int64_t revision) const {
   const auto changes = keys_.find(key);
   if (changes == keys_.end()) return std::nullopt;
-  std::optional<std::string> value;
-  for (const Change& change : changes->second) {
-    if (change.revision <= revision) value = change.value;
+  for (auto change = changes->second.rbegin(); change != changes->second.rend(); ++change) {
+    if (change->revision <= revision) return change->value;
   }
-  return value;
+  return std::nullopt;
 }
 
 void Checker::OnFinished(const Finished& operation) {
@@ -363,14 +406,33 @@ void Checker::CheckState(const SimNode& node) const {
   }
 }
 
+void Checker::CheckLog(const SimNode& node) const {
+  const raft::RaftLog& log = node.core().log();
+  std::vector<Entry> entries;
+  while (log.first() + entries.size() <= log.last()) {
+    const Status status = node.ReadLog(log.first() + entries.size(), log.last(), &entries);
+    if (!status.ok()) Fail(node, "can't read its log: " + status.message());
+  }
+  for (const Entry& entry : entries) {
+    if (entry.index > committed()) break;
+    const GhostEntry& ghost = ghost_[entry.index.value() - 1];
+    if (ghost.term != entry.term || ghost.kind != entry.kind || ghost.bytes != entry.bytes()) {
+      Fail(node, "its disk has another entry than was committed as " + Text(entry.position()));
+    }
+  }
+}
+
 void Checker::CompareHash(const SimNode& node) {
   const Index index = node.store().applied().position.index;
   const auto hash = node.store().HashAt(0, [] { return false; });
   if (!hash.ok()) throw DiskFailed("can't hash its state: " + hash.status().message());
-  const auto [it, first] = hashes_.try_emplace(index, *hash);
+  const auto records = node.HashRecords();
+  if (!records.ok()) throw DiskFailed("can't hash its state: " + records.status().message());
+  const StateHash state{hash->hash, hash->revision, *records};
+  const auto [it, first] = hashes_.try_emplace(index, state);
   if (first) return;
   ++hashes_compared_;
-  if (it->second.hash != hash->hash || it->second.revision != hash->revision) {
+  if (it->second != state) {
     Fail(node,
          "has another state at index " + std::to_string(index.value()) + " than another node");
   }

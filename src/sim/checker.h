@@ -27,6 +27,8 @@ struct Shadow {
   std::vector<Term> terms;  // of the entries after before_first
 
   Index last() const { return before_first.index + terms.size(); }
+  // Of the last one.
+  Term last_term() const { return terms.empty() ? before_first.term : terms.back(); }
   bool Holds(LogPosition position) const;
   void CarryOut(const raft::AppendTask& task);
   std::string ToString() const;
@@ -46,6 +48,9 @@ struct Finished {
 // Quorums are counted here by other code than the core's, so that the core's can be wrong.
 class Checker : public NodeObserver {
  public:
+  // `first`: the configuration that the nodes are bootstrapped with.
+  explicit Checker(const Membership& first) { configs_[Index()] = first; }
+
   void OnRecovered(const SimNode& node, const wal::RecoveredLog& log,
                    const store::AppliedRecord& applied) override;
   void OnWriting(const SimNode& node, const std::vector<raft::AppendTask>& tasks) override;
@@ -66,9 +71,11 @@ class Checker : public NodeObserver {
   // what its revision says, and no operation may have a revision below one that was answered before
   // it began.
   void OnFinished(const Finished& operation);
-  // The node's data is what the log amounts to.
+  // The node's data is what the log amounts to, and its log, read from the disk, is the log.
   void CheckState(const SimNode& node) const;
-  // Compares the hash of the logical state with what another node had at the same position.
+  void CheckLog(const SimNode& node) const;
+  // Compares the hashes of the state, of the live keys and of all records that are not versions of
+  // keys (sessions, members, alarms), with what another node had at the same position.
   void CompareHash(const SimNode& node);
 
   Index committed() const { return Index(ghost_.size()); }
@@ -90,6 +97,8 @@ class Checker : public NodeObserver {
 
   [[noreturn]] void Fail(const SimNode& node, const std::string& what) const;
   void CheckHardState(const SimNode& node, const HardState& before, const HardState& after) const;
+  void CheckTruncation(const SimNode& node, const raft::AppendTask& task) const;
+  void MatchLogs(const SimNode& node, const raft::AppendTask& task);
   void CheckLeader(const SimNode& node);
   void CheckConfig(const SimNode& node) const;
   void Learn(const SimNode& node, const Entry& entry);
@@ -106,11 +115,19 @@ class Checker : public NodeObserver {
       committed_in_;  // the last entry that the leader of the term committed
   std::map<Term, NodeId> leaders_;
   std::map<std::pair<NodeId, Term>, NodeId> votes_;
-  std::map<Index, Membership> configs_;  // committed ones
+  std::map<Index, Membership> configs_;  // committed ones, and the first
+  // What precedes an entry that was stored anywhere, and a hash of what it is.
+  std::map<std::pair<Index, Term>, std::pair<Term, size_t>> stored_entries_;
   std::map<std::string, std::vector<Change>> keys_;
   std::map<std::string, Index> applied_values_;
   std::set<std::string> never_applied_;
-  std::map<Index, store::KvStore::Hash> hashes_;
+  struct StateHash {
+    uint32_t live = 0;
+    int64_t revision = 0;
+    uint32_t records = 0;
+    bool operator==(const StateHash&) const = default;
+  };
+  std::map<Index, StateHash> hashes_;
   std::map<NodeId, Index> commit_seen_;  // of nodes that are up
   int64_t newest_revision_ = 1;
   uint64_t acknowledged_ = 0;

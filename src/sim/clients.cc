@@ -36,12 +36,29 @@ void Cluster::NextOperation(Client* client) {
   client->key = "k" + std::to_string(rng_.Below(plan_.keys));
   const uint64_t dice = rng_.Below(100);
   client->kind = dice >= 60 || client->only_reads ? Client::Kind::kGet
-                 : dice < 50                      ? Client::Kind::kPut
+                 : dice < 40                      ? Client::Kind::kPut
+                 : dice < 50                      ? Client::Kind::kSwap
                                                   : Client::Kind::kDelete;
+  client->expected = known_values_[client->key];
+  if (rng_.Percent(2)) Compact();
   client->value = "v" + std::to_string(++last_value_) + "-";
   client->value.resize(std::max<size_t>(client->value.size(), plan_.value_bytes), 'x');
   if (client->with_session && client->kind != Client::Kind::kGet) ++client->sequence;
   SendOperation(client);
+}
+
+// Old versions, up to a revision that clients have seen, are to go. Nobody waits for it.
+void Cluster::Compact() {
+  Host* const leader = Leader();
+  if (leader == nullptr || answered_revision_ <= 1) return;
+  etcdserverpb::CompactionRequest compact;
+  compact.set_revision(1 +
+                       static_cast<int64_t>(rng_.Below(static_cast<uint64_t>(answered_revision_))));
+  On(leader, Latency(), [leader, body = compact.SerializeAsString()] {
+    (void)leader->node.Write(
+        /*request=*/0, store::EncodeCommand(store::CommandType::kCompact, 0, {}, body),
+        leader->node.clock().micros / 1000);
+  });
 }
 
 // One try.
@@ -98,6 +115,19 @@ void Cluster::TakeOperation(Host* host, Client* client, uint64_t request) {
       put.set_key(client->key);
       put.set_value(client->value);
       body = put.SerializeAsString();
+    } else if (client->kind == Client::Kind::kSwap) {
+      etcdserverpb::TxnRequest txn;
+      etcdserverpb::Compare* const compare = txn.add_compare();
+      compare->set_key(client->key);
+      compare->set_target(etcdserverpb::Compare::VALUE);
+      compare->set_result(etcdserverpb::Compare::EQUAL);
+      compare->set_value(client->expected);
+      etcdserverpb::PutRequest* const put = txn.add_success()->mutable_request_put();
+      put->set_key(client->key);
+      put->set_value(client->value);
+      txn.add_failure()->mutable_request_range()->set_key(client->key);
+      body = txn.SerializeAsString();
+      type = store::CommandType::kTxn;
     } else {
       etcdserverpb::DeleteRangeRequest remove;
       remove.set_key(client->key);
@@ -131,7 +161,7 @@ void Cluster::TakeAnswer(Client* client, const Answer& answer) {
     Trace(who + " hears " + answer.status.ToString());
     const Code code = answer.status.code();
     const bool once = client->proposals == 1 && !client->with_session;
-    if (code == Code::kDropped && once && client->kind == Client::Kind::kPut) {
+    if (code == Code::kDropped && once && client->kind != Client::Kind::kDelete) {
       checker_.NeverApplied(client->value);
     }
     if (client->with_session && answer.status == store::ErrSessionUnknown()) {
@@ -146,20 +176,24 @@ void Cluster::TakeAnswer(Client* client, const Answer& answer) {
     return;
   }
   Finished operation;
-  operation.is_read = is_read;
+  operation.is_read = is_read || !answer.succeeded;
   operation.key = client->key;
   operation.floor = client->floor;
   operation.revision = answer.revision;
   operation.node = client->target.value();
-  if (is_read) operation.value = answer.value;
-  if (client->kind == Client::Kind::kPut) operation.value = client->value;
+  if (operation.is_read) {
+    operation.value = answer.value;
+  } else if (client->kind != Client::Kind::kDelete) {
+    operation.value = client->value;
+  }
   if (trace_) {
-    Trace(who + (is_read ? " reads " : " wrote ") + client->key + " at revision " +
+    Trace(who + (operation.is_read ? " reads " : " wrote ") + client->key + " at revision " +
           std::to_string(answer.revision) + ": " +
           (operation.value ? operation.value->substr(0, 20) : "nothing"));
   }
   checker_.OnFinished(operation);
   answered_revision_ = std::max(answered_revision_, answer.revision);
+  known_values_[client->key] = operation.value.value_or("");
   EndOperation(client);
 }
 

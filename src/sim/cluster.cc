@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "sim/host.h"
-#include "sim/seams.h"
 
 namespace raftkv::sim {
 namespace {
@@ -18,6 +17,12 @@ uint64_t Mix(uint64_t hash, uint64_t value) {
   return hash * 0xff51afd7ed558ccdull;
 }
 
+Membership FirstMembers(const Plan& plan) {
+  Membership members;
+  for (size_t i = 1; i <= plan.nodes; ++i) members.voters.insert(NodeId(i));
+  return members;
+}
+
 }  // namespace
 
 void RunSummary::Add(const RunSummary& other) {
@@ -26,6 +31,7 @@ void RunSummary::Add(const RunSummary& other) {
   micros += other.micros;
   restarts += other.restarts;
   refused += other.refused;
+  healed += other.healed;
   disk_operations += other.disk_operations;
   messages += other.messages;
   committed += other.committed;
@@ -42,7 +48,8 @@ std::string ToString(const RunSummary& summary) {
   std::snprintf(text, sizeof(text),
                 "simulated hours %.3f, steps %llu, disk operations %llu, messages %llu\n"
                 "entries committed %llu, answers checked %llu, leaders %llu, state hashes "
-                "compared %llu\nrestarts %llu, starts refused after a harsh loss %llu, snapshots "
+                "compared %llu\nrestarts %llu, starts refused after a harsh loss %llu, healed "
+                "after a loss %llu, snapshots "
                 "%llu, configurations %llu\nfaults:",
                 static_cast<double>(summary.micros) / 3.6e9,
                 static_cast<unsigned long long>(summary.steps),
@@ -54,6 +61,7 @@ std::string ToString(const RunSummary& summary) {
                 static_cast<unsigned long long>(summary.hashes_compared),
                 static_cast<unsigned long long>(summary.restarts),
                 static_cast<unsigned long long>(summary.refused),
+                static_cast<unsigned long long>(summary.healed),
                 static_cast<unsigned long long>(summary.snapshots),
                 static_cast<unsigned long long>(summary.configs));
   std::string all = text;
@@ -64,7 +72,12 @@ std::string ToString(const RunSummary& summary) {
   return all;
 }
 
-Cluster::Cluster(const Plan& plan, bool trace) : plan_(plan), trace_(trace), rng_(plan.seed) {
+Cluster::Cluster(const Plan& plan, bool trace)
+    : plan_(plan),
+      trace_(trace),
+      rng_(plan.seed),
+      first_members_(FirstMembers(plan)),
+      checker_(first_members_) {
   SeedRocksDb(static_cast<uint32_t>(rng_.Next()));
   for (size_t i = 0; i < kFaultKinds; ++i) {
     fault_rngs_.emplace_back(plan.seed * 1000003 + i);
@@ -73,7 +86,6 @@ Cluster::Cluster(const Plan& plan, bool trace) : plan_(plan), trace_(trace), rng
     const NodeId id(i);
     hosts_.push_back(std::make_unique<Host>(id, plan.node, rng_.Next(), &checker_));
     Host* const host = hosts_.back().get();
-    if (i <= plan.nodes) first_members_.voters.insert(id);
     host->tick_us = plan.tick_us;
     if (const uint64_t skew = plan.of(Fault::kSkew); skew > 0) {
       Rng& rng = RngOf(Fault::kSkew);
@@ -93,6 +105,7 @@ RunSummary Cluster::Run() {
   Heal();
   Converge();
   CheckQuiet();
+  RestartAll();
   return summary();
 }
 
@@ -155,7 +168,7 @@ void Cluster::Do(Host* host, const std::function<void()>& run) {
   } catch (const DiskFailed& error) {
     Ended(host, error.what());
   } catch (const ProcessEnd& error) {
-    Ended(host, error.what());
+    Ended(host, error);
   }
 }
 
@@ -190,14 +203,17 @@ void Cluster::Start(Host* host) {
   try {
     status = host->node.Start(member ? first_members_ : none);
   } catch (const ProcessEnd& error) {
+    if (error.of_core()) Ended(host, error);
     status = Status(Code::kInternal, error.what());
   }
   ++summary_.restarts;
   if (!status.ok()) {
-    const bool by_fault = host->disk_fails || host->node.disk().power_failed();
-    if (!by_fault && !host->at_risk) {
+    const bool by_fault = FailedByFault(*host);
+    // Damage is refused, by a node that says so: it does not stumble over it.
+    const bool is_refusal = status.code() == Code::kCorruption || status.code() == Code::kIoError;
+    if (!by_fault && (!host->at_risk || host->must_start || !is_refusal)) {
       throw Crashed("node " + std::to_string(host->node.id().value()) +
-                    " refuses to start: " + status.message());
+                    " refuses to start: " + status.ToString());
     }
     if (!by_fault) {
       Trace("node " + std::to_string(host->node.id().value()) + " lost: " + status.message());
@@ -216,10 +232,12 @@ void Cluster::Start(Host* host) {
         std::to_string(host->node.core().term().value()) + " log to " +
         std::to_string(host->node.core().last_index().value()) + " applied " +
         std::to_string(host->node.core().applied().value()));
+  host->was_short = host->was_short || host->node.core().acknowledged().lost();
   if (host->node.core().acknowledged().lost() && !host->damaged) {
     throw Violation("node " + std::to_string(host->node.id().value()) +
                     " believes that it lost what it acknowledged, but it has not");
   }
+  host->must_start = false;
   ScheduleTick(host);
   Maintain(host);
   Do(host, [] {});
@@ -231,12 +249,24 @@ void Cluster::Crash(Host* host, CrashKind kind, uint64_t down_us) {
   host->node.Crash(kind);
   ++host->epoch;
   host->paused_until = 0;
-  host->disk_fails = host->no_space;
+  host->disk_failed = false;
   host->log_scheduled = host->apply_scheduled = false;
   host->report_scheduled = host->background_scheduled = false;
   At(down_us, [this, host, epoch = host->epoch] {
     if (host->epoch == epoch) Start(host);
   });
+}
+
+bool Cluster::FailedByFault(const Host& host) const {
+  const SimDisk& disk = host.node.disk();
+  return host.disk_failed || disk.was_full() || disk.power_failed();
+}
+
+void Cluster::Ended(Host* host, const ProcessEnd& end) {
+  if (end.of_core()) {
+    throw Crashed("node " + std::to_string(host->node.id().value()) + " ended: " + end.what());
+  }
+  Ended(host, std::string(end.what()));
 }
 
 // A node's process ended by itself, or the power went while it did something.
@@ -249,7 +279,7 @@ void Cluster::Ended(Host* host, const std::string& why) {
     host->lost = true;
     return;
   }
-  if (!by_power && !host->disk_fails) {
+  if (!FailedByFault(*host)) {
     throw Crashed("node " + std::to_string(host->node.id().value()) + " ended: " + why);
   }
   // After a failed disk operation the process ends and the machine goes on, or not.

@@ -15,6 +15,7 @@
 #include "sim/checker.h"
 #include "sim/node.h"
 #include "sim/plan.h"
+#include "sim/seams.h"
 
 namespace raftkv::sim {
 
@@ -35,6 +36,7 @@ struct RunSummary {
   uint64_t micros = 0;  // simulated
   uint64_t restarts = 0;
   uint64_t refused = 0;  // starts refused after a harsh power loss
+  uint64_t healed = 0;   // nodes that lost what they had acknowledged and have it again
   uint64_t disk_operations = 0;
   uint64_t messages = 0;
   uint64_t committed = 0;
@@ -82,6 +84,8 @@ class Cluster {
   void Start(Host* host);
   void Crash(Host* host, CrashKind kind, uint64_t down_us);
   void Ended(Host* host, const std::string& why);
+  void Ended(Host* host, const ProcessEnd& end);
+  bool FailedByFault(const Host& host) const;
   void ScheduleTick(Host* host);
   void Maintain(Host* host);
   Host* HostOf(NodeId id);
@@ -124,6 +128,7 @@ class Cluster {
   // clients.cc
   void StartClients();
   void NextOperation(Client* client);
+  void Compact();
   void SendOperation(Client* client);
   void TakeOperation(Host* host, Client* client, uint64_t request);
   void TakeAnswer(Client* client, const Answer& answer);
@@ -134,11 +139,13 @@ class Cluster {
   void Converge();
   bool HasConverged();
   void CheckQuiet();
+  void RestartAll();
 
   const Plan plan_;
   const bool trace_;
   Rng rng_;
   std::vector<Rng> fault_rngs_;
+  const Membership first_members_;
   Checker checker_;
   std::vector<std::unique_ptr<Host>> hosts_;
   std::vector<std::unique_ptr<Client>> clients_;
@@ -147,7 +154,6 @@ class Cluster {
   uint64_t last_event_ = 0;
   bool calm_ = false;  // the faults have stopped
   bool clients_stop_ = false;
-  Membership first_members_;
   std::set<std::pair<NodeId, NodeId>> cut_;
   uint64_t isolate_us_ = 0;  // not 0: the next leader that takes a write is cut off for so long
   uint64_t flaky_until_ = 0;
@@ -155,7 +161,8 @@ class Cluster {
   uint64_t last_request_ = 0;
   uint64_t last_value_ = 0;
   uint64_t last_snapshot_ = 0;
-  int64_t answered_revision_ = 0;  // the highest that a client has seen
+  int64_t answered_revision_ = 0;                    // the highest that a client has seen
+  std::map<std::string, std::string> known_values_;  // what clients heard last of a key
   RunSummary summary_;
 };
 

@@ -104,6 +104,7 @@ DiskResult SimDisk::Write(const std::string& path, Inode* file, uint64_t offset,
   if (dead_) return result;
   if (result == DiskResult::kOk && capacity_ > 0 && this->bytes() + bytes.size() > capacity_) {
     result = DiskResult::kNoSpace;
+    was_full_ = true;
   }
   if (result != DiskResult::kOk) bytes = bytes.substr(0, rng_.Below(bytes.size() + 1));
   if (bytes.empty()) return result;
@@ -374,7 +375,7 @@ std::vector<std::string> SimDisk::Files() const {
 // --- Crashes ----------------------------------------------------------------------------------
 
 void SimDisk::Restart(CrashKind kind) {
-  dead_ = power_failed_ = false;
+  dead_ = power_failed_ = was_full_ = false;
   changes_left_ = UINT64_MAX;
   fault_hook_ = nullptr;
   if (kind == CrashKind::kProcess) return;

@@ -108,6 +108,8 @@ class SimDisk {
   void SetFaultHook(FaultHook hook) { fault_hook_ = std::move(hook); }
   // Bytes there may be in all; 0: no limit.
   void SetCapacity(uint64_t bytes) { capacity_ = bytes; }
+  // A write found no room since the last Restart.
+  bool was_full() const { return was_full_; }
   // Flips one bit of a file, on the platter and in what is read. False when it is empty.
   bool FlipBit(const std::string& path, uint64_t bit);
   // Everything that was written becomes durable, as it does when a machine goes on for long enough.
@@ -157,6 +159,7 @@ class SimDisk {
   std::vector<NameChange> name_changes_;  // oldest first
   bool dead_ = false;
   bool power_failed_ = false;
+  bool was_full_ = false;
   uint64_t changes_left_ = UINT64_MAX;
   uint64_t capacity_ = 0;
   FaultHook fault_hook_;

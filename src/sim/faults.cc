@@ -53,6 +53,7 @@ void Cluster::ScheduleFaults() {
     Host* const host = AnyUp(rng);
     const uint64_t down = rng->Below(kSecond);
     if (!PutAtRisk(host)) return;
+    host->must_start = false;
     Happened(Fault::kHarshLoss);
     Crash(host, CrashKind::kHarsh, down);
   });
@@ -118,6 +119,7 @@ bool Cluster::StopToDamage(Host* host, uint64_t down, Fault fault) {
   Crash(host, CrashKind::kProcess, down);
   checker_.OnDamaged(host->node.id());
   host->damaged = true;
+  host->must_start = false;
   host->node.disk().SyncEverything();
   Happened(fault);
   return true;
@@ -138,6 +140,7 @@ void Cluster::LoseTailOf(Host* host, bool put_back, uint64_t part, uint64_t down
   SimDisk& disk = host->node.disk();
   if (put_back && !host->copy.empty()) {
     disk.PutBack(SimNode::kDatabase, host->copy);
+    host->must_start = !host->rotten;
     return;
   }
   std::string newest;
@@ -189,6 +192,7 @@ void Cluster::Rot(Rng* rng) {
   const uint64_t down = rng->Below(kSecond);
   const bool was_damaged = host != nullptr && host->damaged;
   if (!StopToDamage(host, down, Fault::kBitRot)) return;
+  host->rotten = true;
   SimDisk& disk = host->node.disk();
   std::vector<std::string> files = disk.Files();
   // The fence is the witness of what an earlier damage took. That both are lost is beyond what is
@@ -213,17 +217,12 @@ void Cluster::FailDisk(Fault fault, Rng* rng) {
   uint64_t after = rng->Below(50);
   const uint64_t room = rng->Below(50'000);
   const uint64_t full_us = rng->Between(kSecond, 20 * kSecond);
-  if (host == nullptr || host->disk_fails) return;
+  if (host == nullptr || host->disk_failed) return;
   SimDisk& disk = host->node.disk();
   if (fault == Fault::kNoSpace) {
     Happened(fault);
     disk.SetCapacity(disk.bytes() + room);
-    host->no_space = true;
-    host->disk_fails = true;
-    At(full_us, [host] {
-      host->node.disk().SetCapacity(0);
-      host->no_space = false;
-    });
+    At(full_us, [host] { host->node.disk().SetCapacity(0); });
     return;
   }
   const DiskOp failing = fault == Fault::kSyncError    ? DiskOp::kSync
@@ -233,7 +232,7 @@ void Cluster::FailDisk(Fault fault, Rng* rng) {
       [this, host, failing, fault, after](DiskOp op, const std::string& path) mutable {
         if (op != failing || after-- > 0) return DiskResult::kOk;
         after = UINT64_MAX;
-        host->disk_fails = true;
+        host->disk_failed = true;
         Happened(fault);
         Trace("node " + std::to_string(host->node.id().value()) + " has a " +
               std::string(FaultName(fault)) + " at " + path);

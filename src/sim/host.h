@@ -18,13 +18,15 @@ struct Cluster::Host {
   uint64_t paused_until = 0;
   uint64_t tick_us = 0;  // as this node's clock goes
   int64_t clock_offset_us = 0;
-  uint64_t slow_until = 0;  // its disk
-  bool disk_fails = false;  // a fault was injected since the start
-  bool no_space = false;
+  uint64_t slow_until = 0;   // its disk
+  bool disk_failed = false;  // an operation, since the start
   bool at_risk = false;      // its disk loses more than it may: the node may refuse to start
   bool damaged = false;      // not only what was unsynced: it may also end when it finds out
+  bool rotten = false;       // by bits that flipped, and files that are gone
   SimDisk::Copy copy;        // of its database, some time ago
   bool must_refuse = false;  // what is left of the database must not be opened
+  bool must_start = false;   // it is whole, only old
+  bool was_short = false;    // it started without entries that it had acknowledged
   bool lost = false;         // refused: it stays away
   bool log_scheduled = false;
   bool apply_scheduled = false;
@@ -33,7 +35,9 @@ struct Cluster::Host {
 };
 
 struct Cluster::Client {
-  enum class Kind { kPut, kDelete, kGet };
+  // kSwap: a transaction that puts where the key has the value that is expected, and reads it where
+  // it has not.
+  enum class Kind { kPut, kDelete, kSwap, kGet };
 
   size_t number = 0;
   bool only_reads = false;
@@ -47,6 +51,7 @@ struct Cluster::Client {
   Kind kind = Kind::kPut;
   std::string key;
   std::string value;
+  std::string expected;  // of a swap
   int64_t floor = 0;
   uint64_t request = 0;
   uint64_t tries = 0;

@@ -3,11 +3,14 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/coding.h"
+#include "common/crc32c.h"
 #include "common/mutation.h"
 #include "sim/seams.h"
 #include "store/command.h"
 #include "store/engine_files.h"
 #include "store/kv_errors.h"
+#include "store/kv_kinds.h"
 #include "store/snapshot_sink.h"
 #include "store/snapshot_source.h"
 #include "wal/manifest_check.h"
@@ -398,6 +401,11 @@ void SimNode::ApplyEntries(std::vector<Entry> entries) {
     answer.status = results[i].status;
     answer.revision = RevisionOf(results[i]);
     answer.repeated = results[i].from_session;
+    if (const auto* txn = std::get_if<etcdserverpb::TxnResponse>(&results[i].response)) {
+      answer.succeeded = txn->succeeded();
+      const auto& read = txn->responses(0).response_range();
+      if (read.kvs_size() > 0) answer.value = read.kvs(0).value();
+    }
     process_->answers.push_back(std::move(answer));
   }
   const Index last = entries.back().index;
@@ -429,6 +437,32 @@ void SimNode::ServeReads(Index applied) {
 // --- Maintenance and snapshots ----------------------------------------------------------------
 
 void SimNode::RunBackgroundWork() { env_.RunOne(); }
+
+Status SimNode::ReadLog(Index from, Index to, std::vector<Entry>* out) const {
+  const SimEnv::Scope scope(const_cast<SimEnv*>(&env_));
+  return process_->log->Read(from, to, UINT64_MAX, out);
+}
+
+StatusOr<uint32_t> SimNode::HashRecords() const {
+  const SimEnv::Scope scope(const_cast<SimEnv*>(&env_));
+  rocksdb::ReadOptions read;
+  read.total_order_seek = true;
+  const std::unique_ptr<rocksdb::Iterator> it(
+      process_->engine->db()->NewIterator(read, process_->engine->kv().get()));
+  uint32_t crc = 0;
+  for (const char kind : {store::kConfigKind, store::kMemberKind, store::kSessionKind,
+                          store::kAlarmKind, store::kSessionTimeKind}) {
+    for (it->Seek(std::string(1, kind)); it->Valid() && it->key()[0] == kind; it->Next()) {
+      for (const rocksdb::Slice& slice : {it->key(), it->value()}) {
+        std::string size;
+        AppendVarint(&size, slice.size());
+        crc = ExtendCrc32c(ExtendCrc32c(crc, size), {slice.data(), slice.size()});
+      }
+    }
+  }
+  RAFTKV_RETURN_IF_ERROR(store::FromRocksDb(it->status(), "reading the applied state"));
+  return crc;
+}
 
 void SimNode::FlushKv() {
   const SimEnv::Scope scope(&env_);

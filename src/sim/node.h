@@ -39,7 +39,8 @@ struct Answer {
   uint64_t request = 0;
   Status status;
   int64_t revision = 0;              // of the header
-  std::optional<std::string> value;  // of a read; none: there is no such key
+  std::optional<std::string> value;  // that was read; none: there is no such key
+  bool succeeded = true;             // of a transaction
   bool repeated = false;             // a session's first answer again
 };
 
@@ -96,6 +97,11 @@ class SimNode {
   SimEnv& env() { return env_; }
   const raft::Core& core() const { return *process_->core; }
   const store::KvStore& store() const { return *process_->store; }
+  // Of the log as it is on disk.
+  Status ReadLog(Index from, Index to, std::vector<Entry>* out) const;
+  // A hash of every record of the applied state but versions of keys, which are cleared away when
+  // there is time, and the applied record.
+  StatusOr<uint32_t> HashRecords() const;
 
   // Opens the directory as App does, bootstrapping it when it never held a database. Not OK: the
   // node refuses to start.

@@ -14,9 +14,9 @@ void Cluster::Heal() {
   Trace("the faults stop");
   calm_ = true;
   cut_.clear();
+  isolate_us_ = 0;
   for (const auto& host : hosts_) {
     host->paused_until = 0;
-    host->no_space = false;
     host->slow_until = 0;
     SimDisk& disk = host->node.disk();
     disk.SetCapacity(0);
@@ -39,6 +39,8 @@ bool Cluster::HasConverged() {
     if (!host->node.up()) return false;
     const raft::Core& other = host->node.core();
     if (other.term() != core.term() || other.applied() != core.last_index()) return false;
+    // Whoever lost what it had acknowledged has it again, and knows that.
+    if (other.acknowledged().lost()) return false;
   }
   return true;
 }
@@ -74,7 +76,8 @@ void Cluster::Converge() {
                  std::to_string(core.term().value()) + " last " +
                  std::to_string(core.last_index().value()) + " commit " +
                  std::to_string(core.commit().value()) + " applied " +
-                 std::to_string(core.applied().value()) + ";";
+                 std::to_string(core.applied().value()) +
+                 (core.acknowledged().lost() ? " lacking entries;" : ";");
       }
       throw Stuck("the nodes did not come to agree after the faults had stopped:" + state);
     }
@@ -88,6 +91,21 @@ void Cluster::CheckQuiet() {
     if (!host->node.up() || !leader->node.core().membership().Contains(host->node.id())) continue;
     checker_.CheckState(host->node);
     checker_.CompareHash(host->node);
+    summary_.healed += host->was_short;
+  }
+}
+
+// What is on the disks once more, without what is in memory: the power goes everywhere at once.
+void Cluster::RestartAll() {
+  const Membership members = Leader()->node.core().membership();
+  for (const auto& host : hosts_) {
+    if (host->node.up()) Crash(host.get(), CrashKind::kPower, 0);
+  }
+  for (const auto& host : hosts_) {
+    if (host->lost) continue;
+    Start(host.get());
+    // Who is no member may have entries that nobody has told it are void.
+    if (host->node.up() && members.Contains(host->node.id())) checker_.CheckLog(host->node);
   }
 }
 

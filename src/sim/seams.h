@@ -11,7 +11,12 @@ namespace raftkv::sim {
 // A failed RAFTKV_CHECK of code under test: the node it happened on would have ended its process.
 class ProcessEnd : public std::runtime_error {
  public:
-  using std::runtime_error::runtime_error;
+  ProcessEnd(const std::string& what, bool of_core) : std::runtime_error(what), of_core_(of_core) {}
+  // One of the core's. No disk is an excuse for that: what the core is given was checked.
+  bool of_core() const { return of_core_; }
+
+ private:
+  bool of_core_;
 };
 
 // Starts RocksDB's own generator of random numbers, one a thread, from a seed. Once before a run.

@@ -1,4 +1,5 @@
-// What the checker must not complain of: each was a run that failed although nothing was wrong.
+// What the checker must not complain of, each a run that failed although nothing was wrong; and
+// what it must.
 #include "sim/checker.h"
 
 #include <gtest/gtest.h>
@@ -8,6 +9,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -27,8 +29,9 @@ class SimCheckerTest : public testing::Test {
     spdlog::set_level(spdlog::level::off);
     SeedRocksDb(1);
     for (uint64_t i = 1; i <= count; ++i) members_.voters.insert(NodeId(i));
+    checker_.emplace(members_);
     for (uint64_t i = 1; i <= count; ++i) {
-      nodes_.push_back(std::make_unique<SimNode>(NodeId(i), NodeOptions(), i, &checker_));
+      nodes_.push_back(std::make_unique<SimNode>(NodeId(i), NodeOptions(), i, &*checker_));
       ASSERT_TRUE(nodes_.back()->Start(members_).ok());
       Work(nodes_.back().get());
     }
@@ -65,7 +68,7 @@ class SimCheckerTest : public testing::Test {
   }
 
   Membership members_;
-  Checker checker_;
+  std::optional<Checker> checker_;
   std::vector<std::unique_ptr<SimNode>> nodes_;
   std::deque<raft::Message> on_the_way_;
 };
@@ -103,7 +106,7 @@ TEST_F(SimCheckerTest, ADamagedNodeMayFindItsStateAheadOfItsLog) {
   node(1).FlushKv();
   ASSERT_FALSE(node(1).core().applied().none());
   node(1).Crash(CrashKind::kProcess);
-  checker_.OnDamaged(NodeId(1));
+  checker_->OnDamaged(NodeId(1));
   SimDisk& disk = node(1).disk();
   disk.SyncEverything();
   for (const std::string& path : disk.Files()) {
@@ -112,6 +115,75 @@ TEST_F(SimCheckerTest, ADamagedNodeMayFindItsStateAheadOfItsLog) {
   const Status status = node(1).Start(members_);
   EXPECT_EQ(status.code(), Code::kCorruption) << status.message();
   EXPECT_NE(status.message().find("but the log ends at"), std::string::npos) << status.message();
+}
+
+// Something that a node's disk is said to have stored.
+class SimCheckerSaysNoTest : public SimCheckerTest {
+ protected:
+  void SetUp() override {
+    StartNodes(3);
+    node(1).Campaign();
+    Work(&node(1));
+    Deliver([](const raft::Message&) { return true; });
+    ASSERT_EQ(checker_->committed(), Index(1));
+  }
+
+  std::string Store(uint64_t id, const raft::AppendTask& task) {
+    checker_->OnWriting(node(id), {task});
+    return Complaint([&] { checker_->OnSynced(node(id), Status::Ok()); });
+  }
+
+  std::string Complaint(const std::function<void()>& run) {
+    try {
+      run();
+    } catch (const Violation& violation) {
+      return violation.what();
+    }
+    return "";
+  }
+
+  static Entry At(uint64_t index, uint64_t term, const std::string& payload) {
+    return {Index(index), Term(term), EntryKind::kCommand,
+            std::make_shared<const std::string>(payload)};
+  }
+};
+
+TEST_F(SimCheckerSaysNoTest, ACommittedEntryIsRemoved) {
+  raft::AppendTask task;
+  task.truncate_from = Index(1);
+  EXPECT_EQ(Store(2, task), "node 2: removes the committed entry 1@1");
+}
+
+TEST_F(SimCheckerSaysNoTest, TwoEntriesOfOneTermAtOneIndex) {
+  raft::AppendTask task;
+  task.entries = {At(2, 1, "a")};
+  EXPECT_EQ(Store(1, task), "");
+  EXPECT_EQ(Store(2, task), "");
+  task.entries = {At(2, 1, "b")};
+  EXPECT_EQ(Store(3, task),
+            "node 3: stores another entry, or behind another, than elsewhere as 2@1");
+}
+
+TEST_F(SimCheckerSaysNoTest, TheSameEntryBehindAnother) {
+  raft::AppendTask task;
+  task.hard_state = HardState{Term(3), NodeId(1), Index(0)};
+  task.entries = {At(2, 1, "a"), At(3, 3, "c")};
+  EXPECT_EQ(Store(1, task), "");
+  task.entries = {At(2, 2, "b"), At(3, 3, "c")};
+  EXPECT_EQ(Store(2, task),
+            "node 2: stores another entry, or behind another, than elsewhere as 3@3");
+}
+
+TEST_F(SimCheckerSaysNoTest, AnAcknowledgementInATermThatIsNotOnDisk) {
+  raft::Message message;
+  message.from = NodeId(2);
+  message.to = NodeId(1);
+  message.term = Term(2);
+  message.body = raft::AppendResponse{.match = Index(1)};
+  EXPECT_NE(Complaint([&] {
+              checker_->OnSend(node(2), message);
+            }).find("acknowledged in term 2, on disk is term 1"),
+            std::string::npos);
 }
 
 }  // namespace
