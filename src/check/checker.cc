@@ -133,7 +133,15 @@ std::vector<std::vector<size_t>> SplitByKeys(const History& history) {
 CheckReport Check(const History& history, const CheckOptions& options) {
   CheckReport report;
   const Clock::time_point deadline = Clock::now() + options.time_max;
-  for (const std::vector<size_t>& group : SplitByKeys(history)) {
+  // What is wrong by itself is said once, and the rest judged without it.
+  const auto is_impossible = [&](size_t i) { return !WhyImpossible(history[i]).empty(); };
+  for (size_t i = 0; i < history.size(); ++i) {
+    if (is_impossible(i)) {
+      report.violations.push_back({WhyImpossible(history[i]), {i}, KeysOf(history, {i})});
+    }
+  }
+  for (std::vector<size_t>& group : SplitByKeys(history)) {
+    std::erase_if(group, is_impossible);
     ++report.groups;
     report.largest_group = std::max(report.largest_group, group.size());
     std::vector<const Operation*> ops;
