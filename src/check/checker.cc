@@ -90,11 +90,12 @@ SearchResult SearchGroup(const std::vector<const Operation*>& ops, const CheckOp
                          Clock::time_point deadline, uint64_t* configurations) {
   const Clock::time_point now = Clock::now();
   const SearchLimits first{now + (deadline - now) / 2, options.memory_bytes};
-  SearchResult result = Search(MakeProblem(ops, Unseen::kLeaveOut), first, options.seed);
+  SearchResult result =
+      Search(MakeProblem(ops, Unseen::kLeaveOut, first.deadline), first, options.seed);
   *configurations += result.configurations;
   if (result.verdict == Verdict::kOk) return result;
-  result = Search(MakeProblem(ops, Unseen::kKeepWhereItMatters), {deadline, options.memory_bytes},
-                  options.seed);
+  result = Search(MakeProblem(ops, Unseen::kKeepWhereItMatters, deadline),
+                  {deadline, options.memory_bytes}, options.seed);
   *configurations += result.configurations;
   return result;
 }
