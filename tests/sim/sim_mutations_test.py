@@ -16,6 +16,9 @@ loader = importlib.machinery.SourceFileLoader("sim_mutations", str(ROOT / "scrip
 sim_mutations = importlib.util.module_from_spec(importlib.util.spec_from_loader("sim_mutations", loader))
 loader.exec_module(sim_mutations)
 
+SOURCES = {"raft/core.cc": "if (Mutated(Mutation::kForgetVote)) return;",
+           "wal/log_store.cc": "if (Mutated(Mutation::kStaleTail)) break;"}
+
 HEADER = """
 enum class Mutation : uint8_t {
   kNone,
@@ -32,16 +35,20 @@ FOUND = 'echo "SAFETY: seed 7: node 1: a|b"; echo "seeds from 1: 6 passed, in 0.
 
 
 class SimMutationsTest(unittest.TestCase):
-    def run_on(self, mutated, unmutated=PASSED, header=HEADER, names=()):
+    def run_on(self, mutated, unmutated=PASSED, header=HEADER, names=(), sources=SOURCES):
         """Whether all were found, and what was printed; `mutated` and `unmutated` are the simulator."""
         with tempfile.TemporaryDirectory() as folder:
             program = pathlib.Path(folder) / "raftkv-sim"
             program.write_text(f'#!/bin/sh\ncase "$*" in\n*--mutation*) {mutated} ;;\n'
                                f"*) {unmutated} ;;\nesac\n")
             program.chmod(0o755)
+            for name, text in sources.items():
+                path = pathlib.Path(folder) / "src" / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text)
             options = argparse.Namespace(seeds=100, jobs=1, names=list(names))
             with contextlib.redirect_stdout(io.StringIO()) as out:
-                return sim_mutations.run_all(program, header, options), out.getvalue()
+                return sim_mutations.run_all(program, header, path.parents[1], options), out.getvalue()
 
     def assert_wrong(self, expected, *args, **kwargs):
         with self.assertRaises(sim_mutations.Wrong) as raised:
@@ -51,12 +58,12 @@ class SimMutationsTest(unittest.TestCase):
     def test_what_was_found_and_what_was_not(self):
         all_found, table = self.run_on(FOUND)
         self.assertTrue(all_found)
-        self.assertIn("| `forget-vote` | a vote is forgotten | seed 7 | a promise broken | node 1: a\\|b |",
-                      table)
+        self.assertIn("| `forget-vote` | a vote is forgotten | `raft/core.cc` | seed 7 | a promise broken | "
+                      "node 1: a\\|b |", table)
         self.assertEqual(len(table.splitlines()), 4)
         all_found, table = self.run_on(f'case "$*" in *stale-tail) {PASSED} ;; *) {FOUND} ;; esac')
         self.assertFalse(all_found)
-        self.assertIn("| `stale-tail` | a tail is stale | **not in 100 seeds** | | |", table)
+        self.assertIn("| `stale-tail` | a tail is stale | `wal/log_store.cc` | **not in 100 seeds** | | |", table)
         self.assertEqual(len(self.run_on(FOUND, names=["stale-tail"])[1].splitlines()), 3)
 
     def test_only_its_own_exit_codes_with_a_seed_are_a_bug_found(self):
@@ -90,8 +97,21 @@ class SimMutationsTest(unittest.TestCase):
             self.assert_wrong("the header's names", FOUND, header=header)
         self.assert_wrong("no enum Mutation", FOUND, header="")
 
-    def test_the_header_as_it_is(self):
-        self.assertGreaterEqual(len(sim_mutations.mutations(sim_mutations.HEADER.read_text())), 23)
+    def test_a_bug_in_a_stand_in_alone_has_a_test_of_the_product(self):
+        moved = {**SOURCES, "wal/log_store.cc": "", "sim/node.cc": SOURCES["wal/log_store.cc"]}
+        self.assert_wrong("stale-tail is in sim/node.cc: STAND_INS is to name", FOUND, sources=moved)
+        self.assert_wrong("stale-tail is put back nowhere", FOUND, sources={**SOURCES, "wal/log_store.cc": ""})
+        self.run_on(FOUND, sources={**moved, "wal/log_store.cc": SOURCES["wal/log_store.cc"]})
+
+    def test_the_sources_as_they_are(self):
+        known = sim_mutations.mutations(sim_mutations.HEADER.read_text())
+        self.assertGreaterEqual(len(known), 23)
+        for name, _ in known:
+            sim_mutations.place(name, ROOT / "src")
+        tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("*_test.cc"))
+        for file, test in sim_mutations.STAND_INS.values():
+            self.assertTrue((ROOT / "src" / file).exists(), file)
+            self.assertRegex(tests, r"\bTEST(_F)?\(" + test.replace(".", ", ") + r"\)")
 
 
 if __name__ == "__main__":
