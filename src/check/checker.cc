@@ -90,11 +90,12 @@ SearchResult SearchGroup(const std::vector<const Operation*>& ops, const CheckOp
                          Clock::time_point deadline, uint64_t* configurations) {
   const Clock::time_point now = Clock::now();
   const SearchLimits first{now + (deadline - now) / 2, options.memory_bytes};
-  SearchResult result = Search(MakeProblem(ops, Unseen::kLeaveOut), first, options.seed);
+  SearchResult result =
+      Search(MakeProblem(ops, Unseen::kLeaveOut, first.deadline), first, options.seed);
   *configurations += result.configurations;
   if (result.verdict == Verdict::kOk) return result;
-  result = Search(MakeProblem(ops, Unseen::kKeepWhereItMatters), {deadline, options.memory_bytes},
-                  options.seed);
+  result = Search(MakeProblem(ops, Unseen::kKeepWhereItMatters, deadline),
+                  {deadline, options.memory_bytes}, options.seed);
   *configurations += result.configurations;
   return result;
 }
@@ -133,7 +134,15 @@ std::vector<std::vector<size_t>> SplitByKeys(const History& history) {
 CheckReport Check(const History& history, const CheckOptions& options) {
   CheckReport report;
   const Clock::time_point deadline = Clock::now() + options.time_max;
-  for (const std::vector<size_t>& group : SplitByKeys(history)) {
+  // What is wrong by itself is said once, and the rest judged without it.
+  const auto is_impossible = [&](size_t i) { return !WhyImpossible(history[i]).empty(); };
+  for (size_t i = 0; i < history.size(); ++i) {
+    if (is_impossible(i)) {
+      report.violations.push_back({WhyImpossible(history[i]), {i}, KeysOf(history, {i})});
+    }
+  }
+  for (std::vector<size_t>& group : SplitByKeys(history)) {
+    std::erase_if(group, is_impossible);
     ++report.groups;
     report.largest_group = std::max(report.largest_group, group.size());
     std::vector<const Operation*> ops;

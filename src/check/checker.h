@@ -32,10 +32,11 @@ struct Violation {
 
 struct CheckReport {
   Verdict verdict = Verdict::kOk;
-  std::string why;                    // when the verdict is kUnknown: the first reason
-  std::vector<Violation> violations;  // one for each group of keys that is illegal
-  size_t groups = 0;                  // of keys that were checked together
-  size_t largest_group = 0;           // operations of the one that has most
+  std::string why;  // when the verdict is kUnknown: the first reason
+  // One for each impossible answer, and for each group of keys that is illegal without those.
+  std::vector<Violation> violations;
+  size_t groups = 0;         // of keys that were checked together
+  size_t largest_group = 0;  // operations of the one that has most
   size_t unknown_groups = 0;
   uint64_t configurations = 0;
 };
@@ -44,8 +45,8 @@ struct CheckReport {
 // common, in no particular order. Refused operations count: a value they wrote may have been seen.
 std::vector<std::vector<size_t>> SplitByKeys(const History& history);
 
-// kIllegal when any group of keys is, or the revisions are (check/revisions.h); else kUnknown when
-// any could not be decided; else kOk.
+// kIllegal when any answer is impossible by itself, any group of keys is illegal, or the revisions
+// are (check/revisions.h); else kUnknown when any group could not be decided; else kOk.
 CheckReport Check(const History& history, const CheckOptions& options);
 
 }  // namespace raftkv::check

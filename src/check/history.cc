@@ -36,6 +36,29 @@ std::string DescribeSteps(const std::vector<Step>& steps) {
 
 }  // namespace
 
+bool IsInRange(const std::string& key, const std::string& first, const std::string& end) {
+  if (end.empty()) return key == first;
+  return key >= first && (key < end || end == std::string(1, '\0'));
+}
+
+std::string WhyImpossible(const Operation& op) {
+  if (op.outcome != Outcome::kOk) return "";
+  if (op.compares.empty() && op.succeeded == false) {
+    return "a transaction that compares nothing did not succeed";
+  }
+  if (!op.range_end) return "";
+  const std::string& first = op.then_steps[0].key;
+  for (size_t i = 1; i < op.then_steps.size(); ++i) {
+    const std::string& key = op.then_steps[i].key;
+    if (!IsInRange(key, first, *op.range_end)) return "a range returned a key outside of it";
+    if (i == 1) continue;
+    const std::string& before = op.then_steps[i - 1].key;
+    if (key == before) return "a range returned a key twice";
+    if (key < before) return "a range returned its keys out of order";
+  }
+  return "";
+}
+
 std::string Quote(const Value& value) {
   if (!value) return "(absent)";
   std::string out = "\"";
@@ -59,7 +82,13 @@ std::string Describe(const Operation& op, int64_t zero_ns) {
   std::string out = "[" + Milliseconds(op.invoke_ns - zero_ns) + " .. " +
                     (op.return_ns == kNever ? "" : Milliseconds(op.return_ns - zero_ns)) + "] " +
                     op.client + " " + op.kind + " ";
-  if (op.compares.empty() && op.then_steps.size() == 1) {
+  if (op.range_end) {
+    const auto found = op.then_steps.begin() + 1;
+    out += Quote(op.then_steps[0].key) + " to " + Quote(*op.range_end);
+    if (op.outcome == Outcome::kOk) {
+      out += " -> " + DescribeSteps({found, op.then_steps.end()});
+    }
+  } else if (op.compares.empty() && op.then_steps.size() == 1) {
     out += DescribeStep(op.then_steps[0], /*bare=*/op.kind != "txn");
   } else {
     std::string compares;

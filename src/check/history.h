@@ -48,12 +48,13 @@ struct Operation {
   int64_t return_ns = kNever;  // kNever unless the outcome is kOk
   Outcome outcome = Outcome::kUnknown;
   std::vector<Compare> compares;
-  std::vector<Step> then_steps;          // when all compares hold (or there are none)
-  std::vector<Step> else_steps;          // when not
-  std::optional<bool> succeeded;         // which of them ran, if the answer says
-  int64_t revision = 0;                  // the store's, from the answer; 0: not recorded
-  std::optional<std::string> range_end;  // of a "range" whose steps are not spelled out yet
-  size_t line = 0;                       // in its file; 0: none
+  std::vector<Step> then_steps;   // when all compares hold (or there are none)
+  std::vector<Step> else_steps;   // when not
+  std::optional<bool> succeeded;  // which of them ran, if the answer says
+  int64_t revision = 0;           // the store's, from the answer; 0: not recorded
+  // Of a "range" whose steps are not spelled out: they are its start, and what was found.
+  std::optional<std::string> range_end;
+  size_t line = 0;  // in its file; 0: none
 
   // The steps that ran, if that is known; else null.
   const std::vector<Step>* taken() const {
@@ -64,6 +65,14 @@ struct Operation {
 };
 
 using History = std::vector<Operation>;
+
+// Whether a range from `first` asks for `key`. As in etcd: no `end` asks for that one key, and a
+// zero byte for all keys from `first` on.
+bool IsInRange(const std::string& key, const std::string& first, const std::string& end);
+
+// Why no store can have given this answer, whatever it held: a key that was not asked for, or is
+// there twice. Empty where one can.
+std::string WhyImpossible(const Operation& op);
 
 // One line: "[+1.234 ms +2.345 ms] c1 put "k" = "v" -> ok". Times relative to `zero_ns`.
 std::string Describe(const Operation& op, int64_t zero_ns);

@@ -139,7 +139,11 @@ Step ReadStep(Fields* fields, const std::string& kind, bool observed) {
     step.mod_revision = fields->NumberOr0("mod_revision");
   } else {
     step.kind = StepKind::kDelete;
-    if (observed && fields->Has("deleted")) step.deleted = fields->Number("deleted") > 0;
+    if (observed && fields->Has("deleted")) {
+      const int64_t keys = fields->Number("deleted");
+      if (keys > 1) fields->Fail("is more than the one key", "deleted");
+      step.deleted = keys > 0;
+    }
   }
   return step;
 }
@@ -166,7 +170,12 @@ void ReadTxn(Fields* fields, bool observed, Operation* op) {
     op->compares.push_back({compare.Bytes("key"), compare.BytesOrNull("value")});
     fields->Take(compare.status());
   }
-  if (observed) op->succeeded = op->compares.empty() || fields->Bool("succeeded");
+  if (observed) {
+    // Without compares it need not be said. Where it is, and is false, the answer is wrong, and not
+    // the file: WhyImpossible.
+    const bool said = !op->compares.empty() || fields->Has("succeeded");
+    op->succeeded = !said || fields->Bool("succeeded");
+  }
   for (const bool branch : {true, false}) {
     const char* name = branch ? "then" : "else";
     if (!branch && !fields->Has(name)) continue;
@@ -193,9 +202,6 @@ void ReadRange(Fields* fields, bool observed, Operation* op) {
     found.value = kv.Bytes("value");
     found.known = true;
     found.mod_revision = kv.NumberOr0("mod_revision");
-    if (found.key < start.key || found.key >= *op->range_end) {
-      kv.Fail("has a key outside of the range", "kvs");
-    }
     fields->Take(kv.status());
     op->then_steps.push_back(std::move(found));
   }
@@ -362,16 +368,18 @@ void ExpandRanges(History* history) {
   for (const Operation& op : *history) {
     for (const Compare& compare : op.compares) keys.insert(compare.key);
     for (const Step& step : op.then_steps) {
-      if (!op.range_end || step.known) keys.insert(step.key);
+      // Where a range begins need not be a key, unless it asks for that one.
+      if (!op.range_end || step.known || op.range_end->empty()) keys.insert(step.key);
     }
     for (const Step& step : op.else_steps) keys.insert(step.key);
   }
   for (Operation& op : *history) {
-    if (!op.range_end) continue;
+    // One that no store can have answered stays as it is, with all that is wrong with it.
+    if (!op.range_end || !WhyImpossible(op).empty()) continue;
+    const std::string first = op.then_steps[0].key;
     std::map<std::string, Step> steps;
-    const auto end = keys.lower_bound(*op.range_end);
-    for (auto key = keys.lower_bound(op.then_steps[0].key); key != end && *key < *op.range_end;
-         ++key) {
+    for (auto key = keys.lower_bound(first);
+         key != keys.end() && IsInRange(*key, first, *op.range_end); ++key) {
       steps[*key].key = *key;
       steps[*key].known = op.outcome == Outcome::kOk;
     }

@@ -17,8 +17,8 @@ StatusOr<History> ReadHistory(std::istream& in);
 // One line of the file. A line's number is not set, and "range" is left as it is.
 StatusOr<Operation> ParseOperation(std::string_view line);
 
-// Replaces each "range" by a get of every key of the history that lies in it. ReadHistory has done
-// that.
+// Replaces each "range" by a get of every key of the history that lies in it, but for those that
+// are impossible. ReadHistory has done that.
 void ExpandRanges(History* history);
 
 // The operation as a line, without a line feed. The inverse of ParseOperation; a range that was

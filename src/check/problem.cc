@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <queue>
 #include <set>
 #include <tuple>
 #include <utility>
@@ -11,11 +12,35 @@ namespace {
 
 using Do = ProblemStep::Do;
 
+// Counts what is done, and looks at the clock every so often.
+class Budget {
+ public:
+  explicit Budget(std::chrono::steady_clock::time_point deadline) : deadline_(deadline) {}
+
+  // One step more. False once the time is up.
+  bool Spend() {
+    if (++steps_ % kStepsBetweenClocks == 0 && std::chrono::steady_clock::now() >= deadline_) {
+      is_spent_ = true;
+    }
+    return !is_spent_;
+  }
+  bool is_spent() const { return is_spent_; }
+  uint64_t steps() const { return steps_; }
+
+ private:
+  static constexpr uint64_t kStepsBetweenClocks = 1024;
+
+  const std::chrono::steady_clock::time_point deadline_;
+  uint64_t steps_ = 0;
+  bool is_spent_ = false;
+};
+
 // Numbers keys and values, and compiles one operation at a time.
 class Compiler {
  public:
-  explicit Compiler(const std::vector<const Operation*>& ops) {
+  Compiler(const std::vector<const Operation*>& ops, Budget* budget) {
     for (const Operation* op : ops) {
+      if (!budget->Spend()) return;
       if (op->outcome == Outcome::kFail) continue;
       for (const Compare& compare : op->compares) Mention(compare.key, compare.value);
       for (const auto* steps : {&op->then_steps, &op->else_steps}) {
@@ -137,21 +162,6 @@ void Derive(ProblemOp* op) {
   op->pure = op->must && op->writes.empty();
 }
 
-// Who writes and who saw each value.
-struct Uses {
-  std::vector<size_t> writers;
-  std::vector<size_t> observers;
-};
-
-std::map<KeyValue, Uses> FindUses(const std::vector<ProblemOp>& ops) {
-  std::map<KeyValue, Uses> uses;
-  for (size_t i = 0; i < ops.size(); ++i) {
-    for (const KeyValue& at : ops[i].writes) uses[at].writers.push_back(i);
-    for (const KeyValue& at : ops[i].observes) uses[at].observers.push_back(i);
-  }
-  return uses;
-}
-
 // Applies to `writer` that it wrote `at` by the time `deadline`. Returns whether that was news.
 bool MustHaveWritten(const KeyValue& at, int64_t deadline, ProblemOp* writer) {
   bool news = deadline < writer->deadline || !writer->must;
@@ -173,34 +183,94 @@ bool MustHaveWritten(const KeyValue& at, int64_t deadline, ProblemOp* writer) {
   return news;
 }
 
-// Applies what was seen to those who wrote it, until nothing follows any more.
-void UseObservations(Problem* problem) {
-  for (bool news = true; news;) {
-    news = false;
-    for (const auto& [at, use] : FindUses(problem->ops)) {
-      if (at.value == kAbsent || use.observers.empty()) continue;
-      if (use.writers.empty()) {
-        problem->contradiction = "a value was seen that no operation can have written";
-        problem->contradicting = {problem->ops[use.observers[0]].source};
-        return;
+// Applies what was seen to those who wrote it, until nothing follows any more. What was seen first
+// is applied first, so that an operation rarely has to be looked at again: a chain of operations of
+// which each saw what the one before wrote takes a step a link.
+class Observations {
+ public:
+  Observations(Problem* problem, Budget* budget) : problem_(problem), budget_(budget) {
+    size_t values = 0;
+    for (const uint32_t count : problem->values) {
+      value_base_.push_back(values);
+      values += count;
+    }
+    uses_.resize(values);
+    for (size_t i = 0; i < problem->ops.size(); ++i) {
+      for (const KeyValue& at : problem->ops[i].writes) {
+        ++UsesOf(at).writers;
+        UsesOf(at).writer_sum += i;
       }
-      if (use.writers.size() > 1) continue;
-      const auto first = std::min_element(
-          use.observers.begin(), use.observers.end(), [problem](size_t a, size_t b) {
-            return problem->ops[a].deadline < problem->ops[b].deadline;
-          });
-      const ProblemOp& seen = problem->ops[*first];
-      ProblemOp& writer = problem->ops[use.writers[0]];
-      if (&seen == &writer) continue;
-      news |= MustHaveWritten(at, seen.deadline, &writer);
-      if (writer.deadline < writer.invoke) {
-        problem->contradiction = "a value was seen before it was written";
-        problem->contradicting = {writer.source, seen.source};
-        return;
-      }
+      for (const KeyValue& at : problem->ops[i].observes) See(at, i);
     }
   }
-}
+
+  void Apply() {
+    while (!seen_.empty() && problem_->contradiction.empty() && budget_->Spend()) {
+      const KeyValue at = seen_.top().second;
+      seen_.pop();
+      ApplyOne(at);
+    }
+  }
+
+ private:
+  struct Uses {
+    size_t writers = 0;
+    size_t writer_sum = 0;        // of their positions; of one writer it is the position
+    std::optional<size_t> first;  // of those that saw it the one with the earliest deadline
+  };
+  using Seen = std::pair<int64_t, KeyValue>;  // by when it was
+
+  Uses& UsesOf(const KeyValue& at) { return uses_[value_base_[at.key] + at.value]; }
+
+  // `i` saw it, or did so earlier than was known.
+  void See(const KeyValue& at, size_t i) {
+    budget_->Spend();
+    if (at.value == kAbsent) return;
+    std::optional<size_t>& first = UsesOf(at).first;
+    const int64_t deadline = problem_->ops[i].deadline;
+    if (first && first != i && problem_->ops[*first].deadline <= deadline) return;
+    first = i;
+    seen_.push({deadline, at});
+  }
+
+  void ApplyOne(const KeyValue& at) {
+    const Uses uses = UsesOf(at);
+    const ProblemOp& seen = problem_->ops[*uses.first];
+    if (uses.writers == 0) {
+      problem_->contradiction = "a value was seen that no operation can have written";
+      problem_->contradicting = {seen.source};
+    }
+    if (uses.writers != 1 || uses.writer_sum == *uses.first) return;
+    ProblemOp& writer = problem_->ops[uses.writer_sum];
+    const std::vector<KeyValue> wrote = writer.writes;
+    if (MustHaveWritten(at, seen.deadline, &writer)) {
+      for (const KeyValue& other : wrote) {
+        const auto& writes = writer.writes;
+        if (!std::binary_search(writes.begin(), writes.end(), other)) {
+          DidNotWrite(other, uses.writer_sum);
+        }
+      }
+      for (const KeyValue& other : writer.observes) See(other, uses.writer_sum);
+    }
+    if (writer.deadline < writer.invoke) {
+      problem_->contradiction = "a value was seen before it was written";
+      problem_->contradicting = {writer.source, seen.source};
+    }
+  }
+
+  void DidNotWrite(const KeyValue& at, size_t i) {
+    Uses& uses = UsesOf(at);
+    --uses.writers;
+    uses.writer_sum -= i;
+    if (uses.first) seen_.push({problem_->ops[*uses.first].deadline, at});
+  }
+
+  Problem* const problem_;
+  Budget* const budget_;
+  std::vector<size_t> value_base_;  // of each key: where its values are in uses_
+  std::vector<Uses> uses_;
+  std::priority_queue<Seen, std::vector<Seen>, std::greater<>> seen_;  // to be applied
+};
 
 // Keys of which some answer says that they did not hold a value, without saying what they held.
 std::set<uint32_t> KeysSeenOtherwise(const std::vector<ProblemOp>& ops) {
@@ -221,35 +291,68 @@ std::set<uint32_t> KeysSeenOtherwise(const std::vector<ProblemOp>& ops) {
 
 // Leaves out the unacknowledged writes of which nothing was seen. One that may have written what
 // was seen stays, and so what may have made its compares hold stays too.
-void DropUnseen(Unseen unseen, Problem* problem) {
-  std::set<uint32_t> seen_otherwise;
-  if (unseen == Unseen::kKeepWhereItMatters) seen_otherwise = KeysSeenOtherwise(problem->ops);
-  std::set<KeyValue> seen;
-  std::vector<ProblemOp*> open;
-  for (ProblemOp& op : problem->ops) {
-    seen.insert(op.observes.begin(), op.observes.end());
-    if (!op.must) open.push_back(&op);
+class UnseenWrites {
+ public:
+  UnseenWrites(Unseen unseen, Problem* problem, Budget* budget)
+      : unseen_(unseen), problem_(problem), budget_(budget), stays_(problem->ops.size()) {
+    for (size_t i = 0; i < problem->ops.size(); ++i) {
+      const ProblemOp& op = problem->ops[i];
+      stays_[i] = op.must;
+      if (op.must) continue;
+      for (const KeyValue& at : op.writes) {
+        writers_[at].push_back(i);
+        writers_of_key_[at.key].push_back(i);
+      }
+    }
   }
-  const auto matters = [&](const KeyValue& at) {
-    return seen.contains(at) || seen_otherwise.contains(at.key);
-  };
-  for (bool news = true; news;) {
-    news = std::erase_if(open, [&](const ProblemOp* op) {
-             if (std::none_of(op->writes.begin(), op->writes.end(), matters)) return false;
-             seen.insert(op->compares.begin(), op->compares.end());
-             if (unseen == Unseen::kKeepWhereItMatters && !op->else_steps.empty()) {
-               for (const KeyValue& at : op->compares) seen_otherwise.insert(at.key);
-             }
-             return true;
-           }) > 0;
+
+  void Drop() {
+    if (unseen_ == Unseen::kKeepWhereItMatters) {
+      for (const uint32_t key : KeysSeenOtherwise(problem_->ops)) SeeOtherwise(key);
+    }
+    for (const ProblemOp& op : problem_->ops) {
+      for (const KeyValue& at : op.observes) See(at);
+    }
+    while (!found_.empty() && budget_->Spend()) {
+      const ProblemOp& op = problem_->ops[found_.back()];
+      found_.pop_back();
+      for (const KeyValue& at : op.compares) {
+        See(at);
+        if (unseen_ == Unseen::kKeepWhereItMatters && !op.else_steps.empty()) SeeOtherwise(at.key);
+      }
+    }
+    std::vector<ProblemOp> kept;
+    for (size_t i = 0; i < stays_.size(); ++i) {
+      if (stays_[i]) kept.push_back(std::move(problem_->ops[i]));
+    }
+    problem_->ops = std::move(kept);
   }
-  const std::set<const ProblemOp*> dropped(open.begin(), open.end());
-  std::vector<ProblemOp> kept;
-  for (ProblemOp& op : problem->ops) {
-    if (!dropped.contains(&op)) kept.push_back(std::move(op));
+
+ private:
+  void See(const KeyValue& at) { Keep(writers_.extract(at)); }
+  void SeeOtherwise(uint32_t key) { Keep(writers_of_key_.extract(key)); }
+
+  // Whoever was in an index once stays; it is not needed there again.
+  template <typename Node>
+  void Keep(const Node& writers) {
+    budget_->Spend();
+    if (writers.empty()) return;
+    for (const size_t i : writers.mapped()) {
+      budget_->Spend();
+      if (!stays_[i]) found_.push_back(i);
+      stays_[i] = true;
+    }
   }
-  problem->ops = std::move(kept);
-}
+
+  const Unseen unseen_;
+  Problem* const problem_;
+  Budget* const budget_;
+  // Those that need not have taken effect, by what they may have written.
+  std::map<KeyValue, std::vector<size_t>> writers_;
+  std::map<uint32_t, std::vector<size_t>> writers_of_key_;
+  std::vector<bool> stays_;
+  std::vector<size_t> found_;  // to stay, but their compares are still to be looked at
+};
 
 void FindTwins(Problem* problem) {
   std::map<std::tuple<std::vector<KeyValue>, std::vector<ProblemStep>, std::vector<ProblemStep>,
@@ -267,10 +370,12 @@ void FindTwins(Problem* problem) {
 
 }  // namespace
 
-Problem MakeProblem(const std::vector<const Operation*>& ops, Unseen unseen) {
+Problem MakeProblem(const std::vector<const Operation*>& ops, Unseen unseen,
+                    std::chrono::steady_clock::time_point deadline) {
   Problem problem;
-  Compiler compiler(ops);
-  for (size_t i = 0; i < ops.size(); ++i) {
+  Budget budget(deadline);
+  Compiler compiler(ops, &budget);
+  for (size_t i = 0; i < ops.size() && budget.Spend(); ++i) {
     if (ops[i]->outcome == Outcome::kFail) continue;
     ProblemOp op = compiler.Compile(*ops[i], i);
     Derive(&op);
@@ -280,9 +385,11 @@ Problem MakeProblem(const std::vector<const Operation*>& ops, Unseen unseen) {
   problem.keys = static_cast<uint32_t>(problem.values.size());
   std::stable_sort(problem.ops.begin(), problem.ops.end(),
                    [](const ProblemOp& a, const ProblemOp& b) { return a.invoke < b.invoke; });
-  UseObservations(&problem);
-  DropUnseen(unseen, &problem);
-  FindTwins(&problem);
+  if (!budget.is_spent()) Observations(&problem, &budget).Apply();
+  if (!budget.is_spent()) UnseenWrites(unseen, &problem, &budget).Drop();
+  if (!budget.is_spent()) FindTwins(&problem);
+  problem.steps = budget.steps();
+  problem.is_complete = !budget.is_spent();
   return problem;
 }
 

@@ -2,6 +2,7 @@
 // can be known without searching applied.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -69,6 +70,9 @@ struct Problem {
   // Why there can't be an order, where that shows at once; and the operations that show it.
   std::string contradiction;
   std::vector<size_t> contradicting;  // as ProblemOp::source
+  // Unset: the deadline came first, and nothing but a contradiction can be made of it.
+  bool is_complete = true;
+  uint64_t steps = 0;  // that compiling took
 };
 
 // What becomes of unacknowledged writes of which nothing was seen.
@@ -86,6 +90,7 @@ enum class Unseen {
 // - a write whose value only it can have written, and that was seen, must have taken effect by the
 //   return of the first that saw it, whether or not it was acknowledged;
 // - an unacknowledged write of which nothing was seen is left out, as `unseen` says.
-Problem MakeProblem(const std::vector<const Operation*>& ops, Unseen unseen);
+Problem MakeProblem(const std::vector<const Operation*>& ops, Unseen unseen,
+                    std::chrono::steady_clock::time_point deadline);
 
 }  // namespace raftkv::check

@@ -12,7 +12,10 @@ using Do = ProblemStep::Do;
 
 // What an entry of the memo takes: the fingerprint, and its place in the hash table.
 constexpr uint64_t kMemoEntryBytes = 64;
-constexpr uint64_t kStepsBetweenClocks = 1024;
+// A step looks at one operation.
+constexpr uint64_t kStepsBetweenLooks = 8192;
+
+constexpr char kOutOfTime[] = "the time limit was reached";
 
 struct Fingerprint {
   uint64_t a = 0;
@@ -127,8 +130,7 @@ class Searcher {
 
   SearchResult Run() {
     if (Settle()) return Finish(Verdict::kOk, "");
-    uint64_t steps = 0;
-    while (!frames_.empty()) {
+    while (why_.empty() && !frames_.empty()) {
       Frame& frame = frames_.back();
       UndoTo(frame.path);
       if (frame.next == candidates_.size()) {
@@ -137,11 +139,10 @@ class Searcher {
         continue;
       }
       const uint32_t op = candidates_[frame.next++];
-      if (++steps % kStepsBetweenClocks == 0 && !WithinLimits()) {
-        return Finish(Verdict::kUnknown, why_);
-      }
+      Spend();
       if (Take(op) && Settle()) return Finish(Verdict::kOk, "");
     }
+    if (!why_.empty()) return Finish(Verdict::kUnknown, why_);
     return Finish(Verdict::kIllegal, "no order of the operations explains their answers");
   }
 
@@ -174,26 +175,35 @@ class Searcher {
     return result;
   }
 
-  bool WithinLimits() {
-    if (memo_.size() * kMemoEntryBytes > limits_.memory_bytes) {
+  // One step more. Now and then it looks whether a limit was reached; why_ says so.
+  void Spend() {
+    if (++steps_ % kStepsBetweenLooks != 0) return;
+    const uint64_t bytes =
+        memo_.size() * kMemoEntryBytes + candidates_.capacity() * sizeof(candidates_[0]);
+    if (bytes > limits_.memory_bytes) {
       why_ = "the memory limit was reached";
     } else if (std::chrono::steady_clock::now() >= limits_.deadline) {
-      why_ = "the time limit was reached";
+      why_ = kOutOfTime;
     }
-    return why_.empty();
   }
 
   // Takes all that only looks and fits, and lists what else could come next. True when everything
   // that must be is done.
   bool Settle() {
-    while (timeline_.AnyCandidate([this](uint32_t op) { return ops_[op].pure && Take(op); })) {
+    const auto take_pure = [this](uint32_t op) {
+      Spend();
+      return !why_.empty() || (ops_[op].pure && Take(op));
+    };
+    while (timeline_.AnyCandidate(take_pure)) {
+      if (!why_.empty()) return false;
     }
     if (must_left_ == 0) return true;
     if (!memo_.insert(print_).second) return false;
     const size_t begin = candidates_.size();
     timeline_.AnyCandidate([this](uint32_t op) {
       const ProblemOp& o = ops_[op];
-      if (!o.pure && (!o.twin || done_[*o.twin])) candidates_.push_back(op);
+      Spend();
+      if (!o.pure && (!o.twin || done_[*o.twin]) && ComparesFit(o)) candidates_.push_back(op);
       return false;
     });
     // First what must end first: later candidates are more often free to wait.
@@ -225,11 +235,17 @@ class Searcher {
     return true;
   }
 
+  bool ComparesHold(const ProblemOp& op) const {
+    return std::all_of(op.compares.begin(), op.compares.end(),
+                       [this](const KeyValue& at) { return values_[at.key] == at.value; });
+  }
+  bool ComparesFit(const ProblemOp& op) const {
+    return !op.succeeded || *op.succeeded == ComparesHold(op);
+  }
+
   bool RunSteps(const ProblemOp& op) {
-    bool holds = true;
-    for (const KeyValue& at : op.compares) holds = holds && values_[at.key] == at.value;
-    if (op.succeeded && *op.succeeded != holds) return false;
-    for (const ProblemStep& step : holds ? op.then_steps : op.else_steps) {
+    if (!ComparesFit(op)) return false;
+    for (const ProblemStep& step : ComparesHold(op) ? op.then_steps : op.else_steps) {
       if (step.what == Do::kRead) {
         if (values_[step.at.key] != step.at.value) return false;
         continue;
@@ -292,7 +308,8 @@ class Searcher {
 
   const std::vector<ProblemOp>& ops_;
   const SearchLimits limits_;
-  std::string why_;
+  uint64_t steps_ = 0;
+  std::string why_;  // the limit that was reached
 
   // The configuration.
   Timeline timeline_;
@@ -319,6 +336,7 @@ SearchResult Search(const Problem& problem, const SearchLimits& limits, uint64_t
   if (!problem.contradiction.empty()) {
     return {Verdict::kIllegal, problem.contradiction, 0, {}};
   }
+  if (!problem.is_complete) return {Verdict::kUnknown, kOutOfTime, 0, {}};
   return Searcher(problem, limits, seed).Run();
 }
 

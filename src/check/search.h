@@ -37,7 +37,7 @@ enum class Verdict {
 
 struct SearchLimits {
   std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
-  uint64_t memory_bytes = uint64_t{1} << 30;  // of the memo, about
+  uint64_t memory_bytes = uint64_t{1} << 30;  // of the memo and what is still to be tried, about
 };
 
 struct SearchResult {

@@ -47,8 +47,8 @@ History KnownAt(const History& history, int64_t now_ns) {
 // For certain.
 bool Illegal(const std::vector<const Operation*>& ops, uint64_t seed, Clock::time_point deadline) {
   const SearchLimits limits{std::min(deadline, Clock::now() + kAttemptMax), kAttemptMemoryBytes};
-  return Search(MakeProblem(ops, Unseen::kKeepWhereItMatters), limits, seed).verdict ==
-         Verdict::kIllegal;
+  const Problem problem = MakeProblem(ops, Unseen::kKeepWhereItMatters, limits.deadline);
+  return Search(problem, limits, seed).verdict == Verdict::kIllegal;
 }
 
 bool Illegal(const History& history, uint64_t seed, Clock::time_point deadline) {
@@ -181,6 +181,7 @@ class Shrinker {
     std::vector<bool> stays = stays_;
     for (size_t i = begin; i < end; ++i) stays[i] = false;
     for (bool changed = true; changed;) {
+      if (TimeIsUp()) return false;
       changed = false;
       const Needs needs(history_, stays);
       for (size_t i = begin; i < end; ++i) {

@@ -1,5 +1,5 @@
 // Known bugs, to be put back on purpose: a test that can't find them proves nothing
-// (docs/simulation.md).
+// (docs/durability.md).
 //
 // In every normal build Mutated() is false at compile time, and nothing of this is in the program.
 // Only a build with RAFTKV_MUTATIONS has a switch, which raftkv-sim's --mutation sets.

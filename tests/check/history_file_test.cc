@@ -70,6 +70,88 @@ TEST(HistoryFile, ARangeReadsEveryKeyOfTheHistoryInIt) {
   EXPECT_EQ(VerdictOf(*history), Verdict::kIllegal);
 }
 
+// A history of two puts and a range of them, "a" and "c"; `range` is the range's own fields.
+History WithRange(const std::string& range) {
+  const StatusOr<History> history = Read(
+      R"({"client":"a","op":"put","key":"a","value":"1","invoke":1,"return":2,"outcome":"ok"}
+{"client":"a","op":"put","key":"a","value":"2","invoke":3,"return":4,"outcome":"ok"}
+{"client":"a","op":"put","key":"c","value":"3","invoke":5,"return":6,"outcome":"ok"}
+{"client":"b","op":"range","invoke":7,"return":8,"outcome":"ok",)" +
+      range + "}\n");
+  EXPECT_TRUE(history.ok()) << history.status();
+  return history.ok() ? *history : History();
+}
+
+// Why Check says that the history is illegal; empty when it does not.
+std::string WhyIllegal(const History& history) {
+  const CheckReport report = Check(history, {});
+  if (report.verdict != Verdict::kIllegal) return "";
+  EXPECT_EQ(report.violations.size(), 1u) << "it is to be said once";
+  EXPECT_THAT(report.violations[0].ops, testing::ElementsAre(3));
+  // It still is when it was written and read.
+  const StatusOr<History> again = Read(Text(history));
+  EXPECT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(Check(*again, {}).verdict, Verdict::kIllegal) << Text(history);
+  return report.violations[0].why;
+}
+
+TEST(HistoryFile, ARangeThatNoStoreCanAnswerIsIllegal) {
+  const std::string in = R"("key":"a","range_end":"d","kvs":)";
+  const std::string a = R"({"key":"a","value":"2"})", c = R"({"key":"c","value":"3"})";
+  EXPECT_EQ(WhyIllegal(WithRange(in + "[" + a + "," + c + "]")), "");
+  const std::string twice = "a range returned a key twice";
+  const std::string stale = R"({"key":"a","value":"1"})";
+  EXPECT_EQ(WhyIllegal(WithRange(in + "[" + stale + "," + a + "," + c + "]")), twice);
+  EXPECT_EQ(WhyIllegal(WithRange(in + "[" + a + "," + stale + "," + c + "]")), twice);
+  EXPECT_EQ(WhyIllegal(WithRange(in + "[" + a + "," + c + "," + c + "]")), twice);
+  const std::string order = "a range returned its keys out of order";
+  EXPECT_EQ(WhyIllegal(WithRange(in + "[" + c + "," + a + "]")), order);
+  EXPECT_EQ(WhyIllegal(WithRange(in + "[" + a + "," + c + "," + a + "]")), order);
+  const std::string outside = "a range returned a key outside of it";
+  const auto of = [&](const char* first, const char* end) {
+    return R"("key":")" + std::string(first) + R"(","range_end":")" + end + R"(","kvs":[)" + a +
+           "," + c + "]";
+  };
+  EXPECT_EQ(WhyIllegal(WithRange(of("a", "c"))), outside);
+  EXPECT_EQ(WhyIllegal(WithRange(of("b", "d"))), outside);
+  EXPECT_EQ(WhyIllegal(WithRange(of("d", "a"))), outside);
+  EXPECT_EQ(WhyIllegal(WithRange(of("a", ""))), outside);
+}
+
+TEST(HistoryFile, ARangesEndIsThatOfEtcd) {
+  const auto verdict = [](const std::string& range) { return VerdictOf(WithRange(range)); };
+  const std::string a = R"({"key":"a","value":"2"})", c = R"({"key":"c","value":"3"})";
+  // None: the one key.
+  EXPECT_EQ(verdict(R"("key":"a","range_end":"","kvs":[)" + a + "]"), Verdict::kOk);
+  EXPECT_EQ(verdict(R"("key":"b","range_end":"","kvs":[])"), Verdict::kOk);
+  EXPECT_EQ(verdict(R"("key":"a","range_end":"","kvs":[])"), Verdict::kIllegal);
+  // A zero byte: all that follow.
+  const std::string all = R"("key":"a","range_end":{"hex":"00"},"kvs":)";
+  EXPECT_EQ(verdict(all + "[" + a + "," + c + "]"), Verdict::kOk);
+  EXPECT_EQ(verdict(all + "[" + a + "]"), Verdict::kIllegal);
+  // Before the start: nothing.
+  EXPECT_EQ(verdict(R"("key":"d","range_end":"a","kvs":[])"), Verdict::kOk);
+}
+
+TEST(HistoryFile, ATransactionWithoutComparesSucceeds) {
+  const auto history = [](const std::string& succeeded) {
+    const StatusOr<History> read = Read(
+        R"({"client":"a","op":"put","key":"a","value":"1","invoke":1,"return":2,"outcome":"ok"}
+{"client":"b","op":"txn","compare":[],"then":[{"op":"get","key":"a","result":"1"}],"else":[{"op":"get","key":"a","result":"1"}],"invoke":3,"return":4,"outcome":"ok")" +
+        succeeded + "}\n");
+    EXPECT_TRUE(read.ok()) << read.status();
+    return read.ok() ? *read : History();
+  };
+  EXPECT_EQ(VerdictOf(history("")), Verdict::kOk);
+  EXPECT_EQ(VerdictOf(history(R"(,"succeeded":true)")), Verdict::kOk);
+  const History bad = history(R"(,"succeeded":false)");
+  const CheckReport report = Check(bad, {});
+  EXPECT_EQ(report.verdict, Verdict::kIllegal);
+  ASSERT_EQ(report.violations.size(), 1u);
+  EXPECT_EQ(report.violations[0].why, "a transaction that compares nothing did not succeed");
+  EXPECT_EQ(Check(Read(Text(bad)).value(), {}).verdict, Verdict::kIllegal);
+}
+
 TEST(HistoryFile, ARangeIsWrittenAsItWasRead) {
   for (
       const char* line :
@@ -106,6 +188,10 @@ TEST(HistoryFile, ErrorsNameLineFieldAndWhatIsWrong) {
             "line 1: 'outcome' is ok, fail or unknown");
   EXPECT_EQ(ErrorOf(R"({"client":"a","op":"get","key":"k","invoke":1,"return":2,"outcome":"ok"})"),
             "line 1: 'result' is missing");
+  EXPECT_EQ(
+      ErrorOf(
+          R"({"client":"a","op":"delete","key":"k","deleted":2,"invoke":1,"return":2,"outcome":"ok"})"),
+      "line 1: 'deleted' is more than the one key");
 }
 
 }  // namespace

@@ -71,6 +71,20 @@ ILLEGAL: 4 operations, 1 group(s) of keys, at most 4 operations in one
   EXPECT_THAT(picture, Not(HasSubstr("href=")));
 }
 
+TEST_F(Program, ARangeWithAKeyTwiceIsShownAsItWasAnswered) {
+  const std::string path = Write(
+      R"({"client":"a","op":"put","key":"k","value":"1","invoke":1000000,"return":2000000,"outcome":"ok"}
+{"client":"b","op":"range","key":"j","range_end":"l","kvs":[{"key":"k","value":"1"},{"key":"k","value":"1"}],"invoke":5000000,"return":6000000,"outcome":"ok"}
+)");
+  const tools::ProgramResult result = Run({path, "--no-revisions"});
+  EXPECT_EQ(result.exit_code, 1) << result.out << result.err;
+  EXPECT_EQ(result.out,
+            R"(a range returned a key twice: "j", "k"
+  [+0.000 ms .. +1.000 ms] b range "j" to "l" -> {get "k" -> "1", get "k" -> "1"} line 2
+ILLEGAL: 2 operations, 1 group(s) of keys, at most 1 operations in one
+)");
+}
+
 TEST_F(Program, WhatItCanNotRunOn) {
   EXPECT_EQ(Run({directory_ + "/none"}).exit_code, 2);
   EXPECT_THAT(Run({directory_ + "/none"}).err, HasSubstr("can't open"));

@@ -316,6 +316,12 @@ Seeds Histories() {
 {"client":"a","op":"put","key":"k","value":"2","invoke":3,"return":4,"outcome":"ok"}
 {"client":"b","op":"get","key":"k","result":"1","invoke":5,"return":6,"outcome":"ok"}
 )"},
+      {"impossible",
+       R"({"client":"a","op":"put","key":"k","value":"1","invoke":1,"return":2,"outcome":"ok"}
+{"client":"b","op":"range","key":"j","range_end":{"hex":"00"},"kvs":[{"key":"k","value":"1"},{"key":"k","value":"1"}],"invoke":3,"return":4,"outcome":"ok"}
+{"client":"b","op":"range","key":"k","range_end":"","kvs":[{"key":"l","value":"1"}],"invoke":5,"return":6,"outcome":"ok"}
+{"client":"a","op":"txn","compare":[],"then":[],"else":[{"op":"get","key":"k","result":"1"}],"succeeded":false,"invoke":7,"return":8,"outcome":"ok"}
+)"},
       {"malformed", R"({"client":"a","op":"put","key":{"hex":"0"},"invoke":-1})"}};
 }
 
