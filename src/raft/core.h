@@ -143,8 +143,8 @@ struct PeerStatus {
   NodeId id;
   Index match;
   Index next;
-  bool recently_active = false;
-  std::string_view state;  // "probe", "replicate" or "snapshot"
+  Contact contact = Contact::kAwaited;  // silent: for an election timeout
+  std::string_view state;               // "probe", "replicate" or "snapshot"
   bool learner = false;
 };
 
@@ -283,6 +283,7 @@ class Core {
   void CountVote(NodeId from, bool granted);
   void BecomeLeader();
   void CheckQuorum();
+  Contact ContactWith(const Progress& progress) const;
   NodeId MostCaughtUpVoter() const;
   void ContinueTransfer();
   void Handle(NodeId from, Term term, VoteRequest& request);
@@ -350,6 +351,7 @@ class Core {
 
   // A leader's; empty otherwise.
   std::map<NodeId, Progress> peers_;
+  uint64_t ticks_led_ = 0;  // the time that Progress goes by
   uint32_t heartbeat_elapsed_ = 0;
   Index term_start_;                // its no-op
   uint64_t uncommitted_bytes_ = 0;  // of its own entries, from term_start_ on

@@ -83,7 +83,8 @@ void Core::CheckInvariants() const {
                "reads wait for a leader that is not known");
   if (!leads) {
     RAFTKV_CHECK(peers_.empty() && transfer_target_.none() && leader_reads_.empty() &&
-                     term_start_.none() && uncommitted_bytes_ == 0 && !replicate_,
+                     term_start_.none() && uncommitted_bytes_ == 0 && !replicate_ &&
+                     ticks_led_ == 0,
                  "what belongs to a leader outlived its leadership");
     return;
   }

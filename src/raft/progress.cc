@@ -62,6 +62,17 @@ bool Progress::OnHeard(uint64_t run) {
   return true;
 }
 
+void Progress::OnContact(uint64_t now) {
+  recently_active = true;
+  heard_ = true;
+  contact_at_ = now;
+}
+
+Contact Progress::contact(uint64_t now, uint64_t timeout) const {
+  if (now - contact_at_ >= timeout) return Contact::kSilent;
+  return heard_ ? Contact::kHeard : Contact::kAwaited;
+}
+
 bool Progress::OnAccepted(Index match, Term term) {
   if (match < match_) return false;
   const bool advanced = match > match_;

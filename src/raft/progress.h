@@ -15,6 +15,10 @@ struct InflightLimits {
   uint64_t bytes_max = 0;
 };
 
+// Whether a follower is there. Not heard of yet in the term, for less than an election timeout
+// (kAwaited), is not yet silent: it may never have been asked.
+enum class Contact : uint8_t { kAwaited, kHeard, kSilent };
+
 // A follower starts in kProbe: one append at a time, until one is accepted and shows where the logs
 // agree. Then kReplicate: appends are pipelined, `next` runs ahead of what was acknowledged. A
 // rejection (something was lost) goes back to kProbe. kSnapshot: the entries it needs have been cut
@@ -25,7 +29,8 @@ class Progress {
  public:
   enum class State : uint8_t { kProbe, kReplicate, kSnapshot };
 
-  explicit Progress(Index next) : next_(next) {}
+  // `now`, here and below: ticks since the term's leader was elected.
+  explicit Progress(Index next, uint64_t now = 0) : next_(next), contact_at_(now) {}
 
   State state() const { return state_; }
   std::string_view state_name() const;
@@ -49,6 +54,10 @@ class Progress {
   // nothing in it counts any more. From the first answer of a later run on, what the one before
   // stored is not taken for granted; `counted` remembers it.
   bool OnHeard(uint64_t run);
+  // Something arrived from it that OnHeard let pass.
+  void OnContact(uint64_t now);
+  // Silent is who was not heard from for `timeout` ticks.
+  Contact contact(uint64_t now, uint64_t timeout) const;
   // The follower stored everything up to `match`, an entry of `term`. True if that was news, or
   // ended probing.
   bool OnAccepted(Index match, Term term);
@@ -74,7 +83,8 @@ class Progress {
   // The latest run of the follower that was heard of; 0: none.
   uint64_t run() const { return run_; }
 
-  // Heard from since the last quorum check (thesis 6.2).
+  // Heard from since the last quorum check (thesis 6.2), which takes it back: for whether the
+  // follower is there, ask contact().
   bool recently_active = false;
   // The highest read round it has confirmed.
   uint64_t read_round = 0;
@@ -97,6 +107,8 @@ class Progress {
   Index next_;
   LogPosition counted_;
   uint64_t run_ = 0;  // the latest heard of
+  bool heard_ = false;
+  uint64_t contact_at_;  // when it was last heard from; until it is, when it became a follower
   bool probe_sent_ = false;
   bool snapshot_failed_ = false;  // while kSnapshot
   bool check_for_loss_ = false;

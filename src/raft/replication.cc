@@ -20,6 +20,7 @@ constexpr int kDiskReadsMax = 2;
 // --- The leader -------------------------------------------------------------------------------
 
 void Core::TickLeader() {
+  ++ticks_led_;
   if (!transfer_target_.none() && ++transfer_elapsed_ >= options_.election_ticks) {
     transfer_target_ = NodeId();
     ContinueConfigChange();
@@ -111,7 +112,7 @@ void Core::Handle(NodeId from, Term, AppendResponse& response) {
   if (peer == peers_.end()) return;
   Progress& progress = peer->second;
   if (!progress.OnHeard(response.run)) return;
-  progress.recently_active = true;
+  progress.OnContact(ticks_led_);
   if (response.rejected) {
     const LogPosition agree = log_.LastAtOrBelow(response.hint.index, response.hint.term);
     if (progress.OnRejected(response.rejected_previous, agree.index + 1)) replicate_ = true;
@@ -134,7 +135,7 @@ void Core::Handle(NodeId from, Term, HeartbeatResponse& response) {
   if (peer == peers_.end()) return;
   Progress& progress = peer->second;
   if (!progress.OnHeard(response.run)) return;
-  progress.recently_active = true;
+  progress.OnContact(ticks_led_);
   if (progress.OnHeartbeatResponse(log_.last())) replicate_ = true;
   if (response.read_round <= leader_reads_.round()) {
     progress.read_round = std::max(progress.read_round, response.read_round);

@@ -9,6 +9,13 @@
 namespace raftkv::server {
 namespace {
 
+// Whether the change is refused only for want of members that were not heard of yet in this term.
+bool IsUndecided(const ConfigChange& change, ClusterView view) {
+  if (view.awaited.empty()) return false;
+  view.active.merge(view.awaited);
+  return change(view).ok();
+}
+
 Status Unknown(const Status& status) { return {Code::kOutcomeUnknown, status.message()}; }
 
 }  // namespace
@@ -18,7 +25,8 @@ ClusterView MemberChanges::View() const {
   view.membership = core_->membership();
   view.active.insert(core_->id());
   for (const raft::PeerStatus& peer : core_->Peers()) {
-    if (peer.recently_active) view.active.insert(peer.id);
+    if (peer.contact == raft::Contact::kHeard) view.active.insert(peer.id);
+    if (peer.contact == raft::Contact::kAwaited) view.awaited.insert(peer.id);
   }
   for (const NodeId id : view.membership.learners) {
     if (core_->IsCaughtUp(id)) view.caught_up.insert(id);
@@ -44,8 +52,11 @@ void MemberChanges::StartWaiting() {
       continue;
     }
     // Made from the configuration as it is now: another change may have come before.
-    StatusOr<Membership> target = next.change(View());
+    const ClusterView view = View();
+    StatusOr<Membership> target = next.change(view);
     if (!target.ok()) {
+      // Each of them is heard of or silent by the time this node has led for an election timeout.
+      if (IsUndecided(next.change, view)) return;
       next.done(target.status());
       waiting_.pop_front();
       continue;

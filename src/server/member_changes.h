@@ -13,12 +13,13 @@
 
 namespace raftkv::server {
 
-// What a change makes of the configuration in force, or why it is refused.
+// What a change makes of the configuration in force, or why it is refused. May be asked often.
 using ConfigChange = std::function<StatusOr<Membership>(const ClusterView&)>;
 // The configuration that is committed and applied here; on the apply or the raft thread.
 using ConfigDone = std::function<void(StatusOr<Membership>)>;
 
-// The raft thread's own. One change is under way at a time; others wait for it.
+// The raft thread's own. One change is under way at a time; others wait for it. A change that needs
+// members up waits, too, until a new leader can know whether they are.
 class MemberChanges {
  public:
   using Clock = std::chrono::steady_clock;

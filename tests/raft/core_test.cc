@@ -68,6 +68,15 @@ class CoreTest : public testing::Test {
     Sent();
   }
 
+  // The leader's.
+  Contact ContactWith(uint64_t peer) {
+    for (const PeerStatus& status : core().Peers()) {
+      if (status.id == NodeId(peer)) return status.contact;
+    }
+    ADD_FAILURE() << peer << " is no peer";
+    return Contact::kSilent;
+  }
+
   std::unique_ptr<SimNode> node_;
 };
 
@@ -248,6 +257,26 @@ TEST_F(CoreTest, WhoDoesNotVoteDoesNotCampaign) {
   node.core().CheckInvariants();
   EXPECT_EQ(node.core().role(), Role::kFollower);
   EXPECT_FALSE(node.core().HasOutput());
+}
+
+TEST_F(CoreTest, SilenceIsKnownAfterAnElectionTimeoutAndNotBefore) {
+  Make();
+  Lead();
+  // It asked them nothing yet: that they are down is not known.
+  EXPECT_EQ(ContactWith(2), Contact::kAwaited);
+  for (int tick = 1; tick <= 9; ++tick) {
+    core().Tick();
+    Step(2, 1, HeartbeatResponse{});
+    EXPECT_EQ(ContactWith(2), Contact::kHeard);
+    EXPECT_EQ(ContactWith(3), Contact::kAwaited);
+  }
+  core().Tick();
+  EXPECT_EQ(ContactWith(2), Contact::kHeard) << "the quorum check forgot it";
+  EXPECT_EQ(ContactWith(3), Contact::kSilent);
+  for (int tick = 1; tick <= 8; ++tick) core().Tick();
+  EXPECT_EQ(ContactWith(2), Contact::kHeard);
+  core().Tick();
+  EXPECT_EQ(ContactWith(2), Contact::kSilent);
 }
 
 TEST_F(CoreTest, NewsOfACommitCanWaitForTheNextAppend) {
