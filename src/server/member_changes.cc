@@ -85,25 +85,20 @@ void MemberChanges::OnTurn() {
     const bool same_term = core_->term() == position.term;
     if (same_term && !core_->membership().IsJoint() && core_->config_index() >= position.index &&
         core_->commit() >= core_->config_index()) {
-      Answer(*std::exchange(under_way_, std::nullopt));
+      unapplied_.push_back({std::move(under_way_->done), under_way_->deadline,
+                            core_->config_index(), core_->membership()});
+      under_way_.reset();
     } else if (!same_term || core_->role() != raft::Role::kLeader) {
       // The next leader may have the entry, or not.
       under_way_->done(Unknown(store::ErrTimeoutLeaderFail()));
       under_way_.reset();
     }
   }
+  while (!unapplied_.empty() && unapplied_.front().index <= core_->applied()) {
+    unapplied_.front().done(std::move(unapplied_.front().membership));
+    unapplied_.pop_front();
+  }
   if (!waiting_.empty()) StartWaiting();
-}
-
-void MemberChanges::Answer(Change change) {
-  apply_loop_->WhenApplied(core_->config_index(), [done = std::move(change.done),
-                                                   membership = core_->membership()](bool applied) {
-    if (applied) {
-      done(membership);
-    } else {
-      done(Unknown(store::ErrStopped()));
-    }
-  });
 }
 
 void MemberChanges::OnTick(Clock::time_point now) {
@@ -111,6 +106,11 @@ void MemberChanges::OnTick(Clock::time_point now) {
     under_way_->done(Unknown(store::ErrTimeout()));
     under_way_.reset();
   }
+  std::erase_if(unapplied_, [now](const Unapplied& change) {
+    if (change.deadline > now) return false;
+    change.done(Unknown(store::ErrTimeout()));
+    return true;
+  });
   std::erase_if(waiting_, [now](const Change& change) {
     if (change.deadline > now) return false;
     change.done(store::ErrTimeout());
@@ -133,6 +133,8 @@ void MemberChanges::FailAll(const Status& status) {
   waiting_.clear();
   if (under_way_) under_way_->done(Unknown(status));
   under_way_.reset();
+  for (const Unapplied& change : unapplied_) change.done(Unknown(status));
+  unapplied_.clear();
 }
 
 bool MemberChanges::RemovedForGood() const {

@@ -176,6 +176,27 @@ TEST_F(RaftLoopTest, AChangeThatCantBeCommittedInTimeIsUnknown) {
   EXPECT_EQ(waited, store::ErrTimeout()) << "never proposed: definitely not made";
 }
 
+TEST_F(RaftLoopTest, AChangeThatIsNotAppliedInTimeIsUnknown) {
+  options_.request_timeout = milliseconds(200);
+  LoopNode node(dir_, 1, options_);
+  ASSERT_TRUE(Await(node.Put("k", "v")).status.ok()) << "it does not lead";
+  // Whoever hears first of the next put holds up the apply thread.
+  std::promise<void> held_up;
+  std::promise<void> go_on;
+  node.loop().Write(store::EncodeCommand(store::CommandType::kPut, 7, {},
+                                         etcdserverpb::PutRequest().SerializeAsString()),
+                    [&](store::ApplyResult&&) {
+                      held_up.set_value();
+                      go_on.get_future().wait();
+                    });
+  Await(held_up.get_future());
+  auto change = node.Change(Add(7));
+  const bool answered = change.wait_for(kPatience) == std::future_status::ready;
+  go_on.set_value();
+  ASSERT_TRUE(answered) << "it waits for the apply thread";
+  EXPECT_EQ(change.get().status().code(), Code::kOutcomeUnknown);
+}
+
 TEST_F(RaftLoopTest, AfterStopNoChangeIsMade) {
   LoopNode node(dir_, 1, options_);
   node.loop().Stop();
