@@ -117,9 +117,8 @@ bool Core::IsCaughtUp(NodeId learner) const {
   const auto peer = peers_.find(learner);
   if (peer == peers_.end()) return false;
   const Progress& progress = peer->second;
-  return progress.state() == Progress::State::kReplicate &&
-         ContactWith(progress) == Contact::kHeard &&
-         progress.match() + options_.caught_up_entries_max >= log_.last();
+  return ContactWith(progress) == Contact::kHeard &&
+         progress.KeepsUp(ticks_led_, options_.election_ticks);
 }
 
 }  // namespace raftkv::raft

@@ -30,7 +30,8 @@ class Progress {
   enum class State : uint8_t { kProbe, kReplicate, kSnapshot };
 
   // `now`, here and below: ticks since the term's leader was elected.
-  explicit Progress(Index next, uint64_t now = 0) : next_(next), contact_at_(now) {}
+  explicit Progress(Index next, uint64_t now = 0)
+      : next_(next), contact_at_(now), round_last_(next - 1), round_began_at_(now) {}
 
   State state() const { return state_; }
   std::string_view state_name() const;
@@ -78,6 +79,14 @@ class Progress {
   // rejection would tell. True if so.
   bool OnHeartbeatResponse(Index last);
 
+  // Catching up goes in rounds (thesis 4.2.1): each brings what the leader's log, up to `last`,
+  // held when the one before ended. How long one takes, under whatever load and over whatever link,
+  // is about how long commits would wait for the follower if it voted. To be called with each tick,
+  // and after an acceptance.
+  void MeasureRound(Index last, uint64_t now, uint64_t timeout);
+  // Whether the last round took less than `timeout`, and the one under way has not taken more.
+  bool KeepsUp(uint64_t now, uint64_t timeout) const;
+
   // The highest position that any run of the follower has stored in this term.
   LogPosition counted() const { return counted_; }
   // The latest run of the follower that was heard of; 0: none.
@@ -109,6 +118,9 @@ class Progress {
   uint64_t run_ = 0;  // the latest heard of
   bool heard_ = false;
   uint64_t contact_at_;  // when it was last heard from; until it is, when it became a follower
+  Index round_last_;     // the round is over when this is stored
+  uint64_t round_began_at_;
+  bool last_round_was_short_ = false;
   bool probe_sent_ = false;
   bool snapshot_failed_ = false;  // while kSnapshot
   bool check_for_loss_ = false;

@@ -21,6 +21,7 @@ constexpr int kDiskReadsMax = 2;
 
 void Core::TickLeader() {
   ++ticks_led_;
+  for (auto& [peer, progress] : peers_) MeasureRound(progress);
   if (!transfer_target_.none() && ++transfer_elapsed_ >= options_.election_ticks) {
     transfer_target_ = NodeId();
     ContinueConfigChange();
@@ -36,6 +37,10 @@ void Core::TickLeader() {
     for (auto& [peer, progress] : peers_) progress.OnHeartbeatTick();
     BroadcastHeartbeat();
   }
+}
+
+void Core::MeasureRound(Progress& progress) {
+  progress.MeasureRound(log_.last(), ticks_led_, options_.election_ticks);
 }
 
 void Core::BroadcastHeartbeat() {
@@ -125,6 +130,7 @@ void Core::Handle(NodeId from, Term, AppendResponse& response) {
   // What lies before our log's start is committed, and so no news.
   const Term match_term = log_.TermAt(response.match).value_or(Term());
   if (!progress.OnAccepted(response.match, match_term)) return;
+  MeasureRound(progress);
   replicate_ = true;
   AdvanceCommit();
   if (from == transfer_target_) ContinueTransfer();
