@@ -1,6 +1,7 @@
 #include "server/options.h"
 
 #include <CLI/CLI.hpp>
+#include <map>
 #include <set>
 
 #include "common/utf8.h"
@@ -161,6 +162,7 @@ Status ResolveCluster(const RawOptions& raw, ServerOptions* o) {
                                   : raw.initial_cluster;
   std::set<std::string> names;
   std::set<NodeId> ids;
+  std::map<std::string, std::string> names_by_url;
   for (const std::string& part : SplitCommas(cluster)) {
     const size_t equals = part.find('=');
     if (equals == std::string::npos || equals == 0) {
@@ -177,6 +179,12 @@ Status ResolveCluster(const RawOptions& raw, ServerOptions* o) {
     member.id = DeriveNodeId(o->initial_cluster_token, member.name);
     if (!names.insert(member.name).second) {
       return {Code::kInvalidArgument, "--initial-cluster names '" + member.name + "' twice"};
+    }
+    const auto [other, is_own] = names_by_url.emplace(url->ToString(), member.name);
+    if (!is_own) {
+      return {Code::kInvalidArgument, "--initial-cluster gives '" + other->second + "' and '" +
+                                          member.name + "' the same URL, " + other->first +
+                                          "; every member needs its own"};
     }
     if (!ids.insert(member.id).second) {
       return {Code::kInvalidArgument, "--initial-cluster: the id of '" + member.name +

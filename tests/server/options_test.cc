@@ -46,6 +46,11 @@ TEST(Options, MembersAgreeOnIdsWhateverTheirAddresses) {
   EXPECT_NE(a->options.id, other->options.id);
 }
 
+TEST(Options, MembersOnOneMachineDifferInPorts) {
+  EXPECT_TRUE(
+      Parse({"--name=n1", "--initial-cluster=n1=http://127.0.0.1:1,n2=http://127.0.0.1:2"}).ok());
+}
+
 TEST(Options, BadInputSaysWhatToDo) {
   ExpectRefused({"--no-such-flag"}, "no-such-flag");
   ExpectRefused({"--listen-client-urls=127.0.0.1:1"}, "http://");
@@ -56,6 +61,8 @@ TEST(Options, BadInputSaysWhatToDo) {
   ExpectRefused({"--initial-cluster=n1=http://a:1"}, "does not name this node");
   ExpectRefused({"--name=n1", "--initial-cluster=n1=http://a:1,n1=http://b:1"}, "twice");
   ExpectRefused({"--name=n1", "--initial-cluster=n1"}, "name=");
+  ExpectRefused({"--name=n1", "--initial-cluster=n1=http://a:1,n2=http://b:1,n3=http://a:01/"},
+                "'n1' and 'n3' the same URL, http://a:1;");
   ExpectRefused({"--name=n\xff"}, "--name must be valid UTF-8");
   ExpectRefused({"--name=n1", "--initial-cluster=n1=http://a:1,n\xff=http://b:1"}, "UTF-8");
   ExpectRefused({"--listen-peer-urls=http://a\xff:1"}, "character");

@@ -235,6 +235,10 @@ TEST_F(CtlSnapshotTest, RestoreRefusesTheOldClusterWrongFlagsAndDamage) {
   RestoreFlags elsewhere = Flags();
   elsewhere.initial_advertise_peer_urls = "http://127.0.0.1:9";
   EXPECT_EQ(RunSnapshotRestore(output_, elsewhere), kExitUsage);
+  RestoreFlags shared = Flags();
+  shared.initial_cluster = "n1=http://127.0.0.1:1,n2=http://127.0.0.1:1";
+  EXPECT_EQ(RunSnapshotRestore(output_, shared), kExitUsage);
+  EXPECT_THAT(err_.str(), HasSubstr("'n1' and 'n2' the same URL, http://127.0.0.1:1;"));
   std::string damaged = bytes_;
   damaged[damaged.size() / 3] ^= 1;
   WriteBackup(damaged);

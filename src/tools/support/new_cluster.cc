@@ -22,6 +22,7 @@ namespace fs = std::filesystem;
 StatusOr<std::map<std::string, std::vector<std::string>>> ParseCluster(
     const NewClusterFlags& flags) {
   std::map<std::string, std::vector<std::string>> members;
+  std::map<std::string, std::string> names_by_url;
   std::string text = flags.initial_cluster;
   if (text.empty()) {
     for (const std::string& url : SplitCommas(flags.initial_advertise_peer_urls)) {
@@ -35,7 +36,14 @@ StatusOr<std::map<std::string, std::vector<std::string>>> ParseCluster(
                     "--initial-cluster: '" + part + "' is not name=http://host:port");
     }
     RAFTKV_ASSIGN_OR_RETURN(const Url url, ParseUrl(part.substr(equals + 1)));
-    members[part.substr(0, equals)].push_back(url.ToString());
+    const std::string name = part.substr(0, equals);
+    const std::string& owner = names_by_url.emplace(url.ToString(), name).first->second;
+    if (owner != name) {
+      return Status(Code::kInvalidArgument, "--initial-cluster gives '" + owner + "' and '" + name +
+                                                "' the same URL, " + url.ToString() +
+                                                "; every member needs its own");
+    }
+    members[name].push_back(url.ToString());
   }
   if (!members.contains(flags.name)) {
     return Status(Code::kInvalidArgument, "--initial-cluster does not name this node ('" +
