@@ -239,6 +239,15 @@ TEST_F(CtlSnapshotTest, RestoreRefusesTheOldClusterWrongFlagsAndDamage) {
   shared.initial_cluster = "n1=http://127.0.0.1:1,n2=http://127.0.0.1:1";
   EXPECT_EQ(RunSnapshotRestore(output_, shared), kExitUsage);
   EXPECT_THAT(err_.str(), HasSubstr("'n1' and 'n2' the same URL, http://127.0.0.1:1;"));
+  RestoreFlags bytes = Flags();
+  bytes.name = "n\xff";
+  bytes.initial_cluster.clear();
+  EXPECT_EQ(RunSnapshotRestore(output_, bytes), kExitUsage);
+  EXPECT_THAT(err_.str(), HasSubstr("--name must be valid UTF-8"));
+  bytes.name = "n1";
+  bytes.initial_cluster = "n1=http://127.0.0.1:1,n\xff=http://127.0.0.1:2";
+  EXPECT_EQ(RunSnapshotRestore(output_, bytes), kExitUsage);
+  EXPECT_THAT(err_.str(), HasSubstr("--initial-cluster must be valid UTF-8"));
   std::string damaged = bytes_;
   damaged[damaged.size() / 3] ^= 1;
   WriteBackup(damaged);

@@ -9,6 +9,7 @@
 
 #include "common/identity.h"
 #include "common/url.h"
+#include "common/utf8.h"
 #include "store/engine_files.h"
 #include "tools/support/text.h"
 #include "wal/log_store.h"
@@ -94,6 +95,13 @@ void AddNewClusterOptions(CLI::App* command, NewClusterFlags* flags) {
 
 StatusOr<store::RestoreOptions> NewClusterOptions(const NewClusterFlags& flags,
                                                   const std::string& data_dir) {
+  // As raftkvd, which would not start on what was made.
+  for (const auto& [flag, text] :
+       {std::pair("--name", &flags.name), std::pair("--initial-cluster", &flags.initial_cluster)}) {
+    if (!IsUtf8(*text)) {
+      return Status(Code::kInvalidArgument, std::string(flag) + " must be valid UTF-8");
+    }
+  }
   RAFTKV_ASSIGN_OR_RETURN(const auto members, ParseCluster(flags));
   const std::string& token = flags.initial_cluster_token;
   Membership membership;
