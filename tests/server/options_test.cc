@@ -106,7 +106,27 @@ TEST_F(ConfigFileTest, UrlListsWithCommasAreTaken) {
 
 TEST_F(ConfigFileTest, AnUnknownKeyIsRefused) {
   const std::string flag = Write("electoin-timeout = 2000\n");
+  ExpectRefused({flag.c_str()}, "c.toml: ");
   ExpectRefused({flag.c_str()}, "electoin-timeout");
+}
+
+TEST_F(ConfigFileTest, AQuoteThatIsNotClosedIsRefused) {
+  std::string flag = Write("# a node's\nname = \"n1\ndata-dir = \"n1.raftkv\"\n");
+  ExpectRefused({flag.c_str()}, "c.toml: line 2: a quote (\") is not closed");
+  flag = Write("name = 'n1\"");
+  ExpectRefused({flag.c_str()}, "c.toml: line 1: a quote (') is not closed");
+  // It would be taken for the beginning of a comment.
+  flag = Write("name = \"n1\"\n\ndata-dir = \"n#1\"\n");
+  ExpectRefused({flag.c_str()}, "c.toml: line 3: a value with a '#'");
+}
+
+TEST_F(ConfigFileTest, QuotesInQuotesAndCommentsAreTaken) {
+  const std::string flag = Write(
+      "; don't\nname = \"o'brien\"  # it's \"he\r\ndata-dir = 'the \"dir\"'\nlog-level = warn\n");
+  const auto parsed = Parse({flag.c_str()});
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_EQ(parsed->options.name, "o'brien");
+  EXPECT_EQ(parsed->options.log_level, "warn");
 }
 
 TEST(Url, Ipv6) {
