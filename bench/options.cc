@@ -21,6 +21,22 @@ const std::map<std::string, Operation> kOperations = {{"put", Operation::kPut},
                                                       {"delete", Operation::kDelete},
                                                       {"load", Operation::kLoad}};
 
+// CLI::Range, which lets NaN through.
+CLI::Validator Number(double min, double max) {
+  const std::string allowed = CLI::Range(min, max).get_description();
+  return CLI::Validator(
+      [=](const std::string& text) {
+        double number = 0;
+        const bool fits = CLI::detail::lexical_cast(text, number) && number >= min && number <= max;
+        return fits ? std::string() : text + " is no " + allowed;
+      },
+      allowed);
+}
+
+// A measurement, or a wait for an answer, takes time.
+constexpr double kSecondsMin = 0.001;
+constexpr double kSecondsMax = 1e6;
+
 void AddLoop(CLI::App* app, BenchOptions* o) {
   app->add_option("--endpoints", o->endpoints, "host:port,... ; connections take turns");
   app->add_option("--connections", o->connections)->check(CLI::Range(1, 10'000));
@@ -28,17 +44,20 @@ void AddLoop(CLI::App* app, BenchOptions* o) {
       ->check(CLI::Range(1, 100'000));
   app->add_option("--rate", o->rate,
                   "Open loop: requests a second over all clients, whatever the answers; 0: closed")
-      ->check(CLI::Range(0.0, 10e6));
+      ->check(Number(0, 10e6));
   app->add_option("--spacing", o->spacing, "Open loop: poisson, or fixed times between requests")
       ->transform(OneOf<Spacing>({{"poisson", Spacing::kPoisson}, {"fixed", Spacing::kFixed}}));
   app->add_option("--clients-max", o->clients_max,
                   "Open loop: most requests in flight; more that fall due are not sent but counted")
       ->check(CLI::Range(1, 100'000));
-  app->add_option("--seconds", o->seconds, "Measured time, after the warm-up");
-  app->add_option("--warmup", o->warmup_seconds, "Seconds before measuring");
+  app->add_option("--seconds", o->seconds, "Measured time, after the warm-up")
+      ->check(Number(kSecondsMin, kSecondsMax));
+  app->add_option("--warmup", o->warmup_seconds, "Seconds before measuring")
+      ->check(Number(0, kSecondsMax));
   app->add_option("--operations", o->operations,
                   "Requests to send, with no bound in time; 0: as many as --seconds allows");
-  app->add_option("--timeout", o->timeout_seconds, "Seconds after which a request has failed");
+  app->add_option("--timeout", o->timeout_seconds, "Seconds after which a request has failed")
+      ->check(Number(kSecondsMin, kSecondsMax));
 }
 
 void AddData(CLI::App* app, BenchOptions* o) {
@@ -49,7 +68,7 @@ void AddData(CLI::App* app, BenchOptions* o) {
                                        {"sequential", Distribution::kSequential},
                                        {"zipf", Distribution::kZipf}}));
   app->add_option("--theta", o->theta, "Of zipf: the larger, the more skewed")
-      ->check(CLI::Range(0.01, 0.999));
+      ->check(Number(0.01, 0.999));
   app->add_option("--value-bytes", o->value_bytes)->check(CLI::Range(0, 1 << 20));
   app->add_flag("--random-values", o->random_values,
                 "Values that do not compress (without: one letter, repeated)");
@@ -63,7 +82,7 @@ void AddData(CLI::App* app, BenchOptions* o) {
                   "this --value-bytes, not random), and puts, or else gets")
       ->transform(OneOf<Compare>({{"mod", Compare::kMod}, {"value", Compare::kValue}}));
   app->add_option("--put-percent", o->put_percent, "mixed: share of puts; the rest gets")
-      ->check(CLI::Range(0.0, 100.0));
+      ->check(Number(0, 100));
 }
 
 void AddOutput(CLI::App* app, BenchOptions* o) {
@@ -71,7 +90,8 @@ void AddOutput(CLI::App* app, BenchOptions* o) {
       ->transform(
           OneOf<Format>({{"text", Format::kText}, {"json", Format::kJson}, {"csv", Format::kCsv}}));
   app->add_option("--interval", o->interval_seconds,
-                  "Also print a line each so many seconds; 0: only at the end");
+                  "Also print a line each so many seconds; 0: only at the end")
+      ->check(Number(0, kSecondsMax));
   app->add_flag("--failures-ok", o->failures_ok, "End with 0 even if requests failed");
   app->add_option("--cpu-of", o->cpu_of,
                   "Process ids: also print the CPU they used while it was measured")

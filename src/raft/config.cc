@@ -90,7 +90,7 @@ void Core::FollowMembership() {
   std::erase_if(peers_, [&](const auto& peer) { return !members.contains(peer.first); });
   for (const NodeId member : members) {
     if (member == id()) continue;
-    const auto [peer, is_new] = peers_.emplace(member, Progress(log_.last() + 1));
+    const auto [peer, is_new] = peers_.emplace(member, Progress(log_.last() + 1, ticks_led_));
     // It has had no time yet to be heard from: this must not cost the leader its office.
     if (is_new) peer->second.recently_active = true;
   }
@@ -117,8 +117,8 @@ bool Core::IsCaughtUp(NodeId learner) const {
   const auto peer = peers_.find(learner);
   if (peer == peers_.end()) return false;
   const Progress& progress = peer->second;
-  return progress.state() == Progress::State::kReplicate && progress.recently_active &&
-         progress.match() + options_.caught_up_entries_max >= log_.last();
+  return ContactWith(progress) == Contact::kHeard &&
+         progress.KeepsUp(ticks_led_, options_.election_ticks);
 }
 
 }  // namespace raftkv::raft

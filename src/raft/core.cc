@@ -307,6 +307,7 @@ void Core::LeaveRole() {
   FailReads();
   votes_.clear();
   peers_.clear();
+  ticks_led_ = 0;
   snapshots_wanted_.clear();
   heartbeat_elapsed_ = 0;
   term_start_ = Index();
@@ -322,7 +323,7 @@ bool Core::HearsFromLeader() const {
 std::vector<PeerStatus> Core::Peers() const {
   std::vector<PeerStatus> peers;
   for (const auto& [peer, progress] : peers_) {
-    peers.push_back({peer, progress.match(), progress.next(), progress.recently_active,
+    peers.push_back({peer, progress.match(), progress.next(), ContactWith(progress),
                      progress.state_name(), membership().IsLearner(peer)});
   }
   return peers;

@@ -56,9 +56,6 @@ struct Options {
   uint64_t apply_bytes_max = 4 << 20;
   // Recent entries kept in memory beyond those that must be, to feed followers without disk reads.
   uint64_t cache_bytes_max = 32 << 20;
-  // A learner has caught up when it is replicating, was heard from lately, and lacks at most this
-  // many entries.
-  uint64_t caught_up_entries_max = 1000;
   // As leader: followers hear of a commit with the next append or heartbeat, not at once by a
   // message of its own. Who sets it calls TellCommit where that would be late.
   bool defer_commit = false;
@@ -144,8 +141,8 @@ struct PeerStatus {
   NodeId id;
   Index match;
   Index next;
-  bool recently_active = false;
-  std::string_view state;  // "probe", "replicate" or "snapshot"
+  Contact contact = Contact::kAwaited;  // silent: for an election timeout
+  std::string_view state;               // "probe", "replicate" or "snapshot"
   bool learner = false;
 };
 
@@ -191,7 +188,8 @@ class Core {
   // term yet, or leadership is being transferred; kFailedPrecondition: another change is under way;
   // kInvalidArgument: `target` has no voter, or brings back a removed member.
   StatusOr<LogPosition> ProposeConfig(const Membership& target);
-  // Whether `learner` could vote without holding up commits. False unless this node leads.
+  // Whether `learner` could vote without holding up commits: it takes less than an election timeout
+  // to store what the leader has. False unless this node leads, and until that was measured.
   bool IsCaughtUp(NodeId learner) const;
 
   // Entries up to `index` are not needed any more: the applied state that holds them is on disk. At
@@ -284,6 +282,7 @@ class Core {
   void CountVote(NodeId from, bool granted);
   void BecomeLeader();
   void CheckQuorum();
+  Contact ContactWith(const Progress& progress) const;
   NodeId MostCaughtUpVoter() const;
   void ContinueTransfer();
   void Handle(NodeId from, Term term, VoteRequest& request);
@@ -292,6 +291,7 @@ class Core {
 
   // replication.cc
   void TickLeader();
+  void MeasureRound(Progress& progress);
   void BroadcastHeartbeat();
   void ReplicateToAll();
   void TellCommitTo(NodeId to, Progress& progress);
@@ -351,6 +351,7 @@ class Core {
 
   // A leader's; empty otherwise.
   std::map<NodeId, Progress> peers_;
+  uint64_t ticks_led_ = 0;  // the time that Progress goes by
   uint32_t heartbeat_elapsed_ = 0;
   Index term_start_;        // its no-op
   bool replicate_ = false;  // there may be something to send to followers

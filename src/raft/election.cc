@@ -155,6 +155,10 @@ void Core::CheckQuorum() {
   for (auto& [peer, progress] : peers_) progress.recently_active = false;
 }
 
+Contact Core::ContactWith(const Progress& progress) const {
+  return progress.contact(ticks_led_, options_.election_ticks);
+}
+
 Status Core::TransferLeadership(NodeId target) {
   if (role_ != Role::kLeader) return Status(Code::kNotLeader, "this node does not lead");
   if (target == id()) return Status::Ok();
@@ -174,7 +178,8 @@ NodeId Core::MostCaughtUpVoter() const {
   NodeId voter;
   std::pair<bool, Index> best;
   for (const auto& [peer, progress] : peers_) {
-    const std::pair<bool, Index> standing{progress.recently_active, progress.match()};
+    const std::pair<bool, Index> standing{ContactWith(progress) == Contact::kHeard,
+                                          progress.match()};
     if (!membership().IsVoter(peer) || (!voter.none() && standing <= best)) continue;
     voter = peer;
     best = standing;

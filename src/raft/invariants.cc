@@ -86,7 +86,7 @@ void Core::CheckInvariants() const {
                "reads wait for a leader that is not known");
   if (!leads) {
     RAFTKV_CHECK(peers_.empty() && transfer_target_.none() && leader_reads_.empty() &&
-                     term_start_.none() && !replicate_,
+                     term_start_.none() && !replicate_ && ticks_led_ == 0,
                  "what belongs to a leader outlived its leadership");
     return;
   }

@@ -57,9 +57,32 @@ bool Progress::OnHeard(uint64_t run) {
   if (run > run_ && run_ != 0) {
     if (state_ != State::kSnapshot) BecomeProbe(match_ + 1);
     match_ = Index();
+    last_round_was_short_ = false;  // it may lack what was brought to it
   }
   run_ = run;
   return true;
+}
+
+void Progress::OnContact(uint64_t now) {
+  recently_active = true;
+  heard_ = true;
+  contact_at_ = now;
+}
+
+Contact Progress::contact(uint64_t now, uint64_t timeout) const {
+  if (now - contact_at_ >= timeout) return Contact::kSilent;
+  return heard_ ? Contact::kHeard : Contact::kAwaited;
+}
+
+void Progress::MeasureRound(Index last, uint64_t now, uint64_t timeout) {
+  if (match_ < round_last_) return;
+  last_round_was_short_ = now - round_began_at_ < timeout;
+  round_last_ = last;
+  round_began_at_ = now;
+}
+
+bool Progress::KeepsUp(uint64_t now, uint64_t timeout) const {
+  return state_ == State::kReplicate && last_round_was_short_ && now - round_began_at_ < timeout;
 }
 
 bool Progress::OnAccepted(Index match, Term term) {

@@ -15,6 +15,10 @@ struct InflightLimits {
   uint64_t bytes_max = 0;
 };
 
+// Whether a follower is there. Not heard of yet in the term, for less than an election timeout
+// (kAwaited), is not yet silent: it may never have been asked.
+enum class Contact : uint8_t { kAwaited, kHeard, kSilent };
+
 // A follower starts in kProbe: one append at a time, until one is accepted and shows where the logs
 // agree. Then kReplicate: appends are pipelined, `next` runs ahead of what was acknowledged. A
 // rejection (something was lost) goes back to kProbe. kSnapshot: the entries it needs have been cut
@@ -25,7 +29,9 @@ class Progress {
  public:
   enum class State : uint8_t { kProbe, kReplicate, kSnapshot };
 
-  explicit Progress(Index next) : next_(next) {}
+  // `now`, here and below: ticks since the term's leader was elected.
+  explicit Progress(Index next, uint64_t now = 0)
+      : next_(next), contact_at_(now), round_last_(next - 1), round_began_at_(now) {}
 
   State state() const { return state_; }
   std::string_view state_name() const;
@@ -49,6 +55,10 @@ class Progress {
   // nothing in it counts any more. From the first answer of a later run on, what the one before
   // stored is not taken for granted; `counted` remembers it.
   bool OnHeard(uint64_t run);
+  // Something arrived from it that OnHeard let pass.
+  void OnContact(uint64_t now);
+  // Silent is who was not heard from for `timeout` ticks.
+  Contact contact(uint64_t now, uint64_t timeout) const;
   // The follower stored everything up to `match`, an entry of `term`. True if that was news, or
   // ended probing.
   bool OnAccepted(Index match, Term term);
@@ -69,12 +79,21 @@ class Progress {
   // rejection would tell. True if so.
   bool OnHeartbeatResponse(Index last);
 
+  // Catching up goes in rounds (thesis 4.2.1): each brings what the leader's log, up to `last`,
+  // held when the one before ended. How long one takes, under whatever load and over whatever link,
+  // is about how long commits would wait for the follower if it voted. To be called with each tick,
+  // and after an acceptance.
+  void MeasureRound(Index last, uint64_t now, uint64_t timeout);
+  // Whether the last round took less than `timeout`, and the one under way has not taken more.
+  bool KeepsUp(uint64_t now, uint64_t timeout) const;
+
   // The highest position that any run of the follower has stored in this term.
   LogPosition counted() const { return counted_; }
   // The latest run of the follower that was heard of; 0: none.
   uint64_t run() const { return run_; }
 
-  // Heard from since the last quorum check (thesis 6.2).
+  // Heard from since the last quorum check (thesis 6.2), which takes it back: for whether the
+  // follower is there, ask contact().
   bool recently_active = false;
   // The highest read round it has confirmed.
   uint64_t read_round = 0;
@@ -97,6 +116,11 @@ class Progress {
   Index next_;
   LogPosition counted_;
   uint64_t run_ = 0;  // the latest heard of
+  bool heard_ = false;
+  uint64_t contact_at_;  // when it was last heard from; until it is, when it became a follower
+  Index round_last_;     // the round is over when this is stored
+  uint64_t round_began_at_;
+  bool last_round_was_short_ = false;
   bool probe_sent_ = false;
   bool snapshot_failed_ = false;  // while kSnapshot
   bool check_for_loss_ = false;

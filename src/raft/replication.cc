@@ -20,6 +20,8 @@ constexpr int kDiskReadsMax = 2;
 // --- The leader -------------------------------------------------------------------------------
 
 void Core::TickLeader() {
+  ++ticks_led_;
+  for (auto& [peer, progress] : peers_) MeasureRound(progress);
   if (!transfer_target_.none() && ++transfer_elapsed_ >= options_.election_ticks) {
     transfer_target_ = NodeId();
     ContinueConfigChange();
@@ -35,6 +37,10 @@ void Core::TickLeader() {
     for (auto& [peer, progress] : peers_) progress.OnHeartbeatTick();
     BroadcastHeartbeat();
   }
+}
+
+void Core::MeasureRound(Progress& progress) {
+  progress.MeasureRound(log_.last(), ticks_led_, options_.election_ticks);
 }
 
 void Core::BroadcastHeartbeat() {
@@ -109,7 +115,7 @@ void Core::Handle(NodeId from, Term, AppendResponse& response) {
   if (peer == peers_.end()) return;
   Progress& progress = peer->second;
   if (!progress.OnHeard(response.run)) return;
-  progress.recently_active = true;
+  progress.OnContact(ticks_led_);
   if (response.rejected) {
     const LogPosition agree = log_.LastAtOrBelow(response.hint.index, response.hint.term);
     if (progress.OnRejected(response.rejected_previous, agree.index + 1)) replicate_ = true;
@@ -122,6 +128,7 @@ void Core::Handle(NodeId from, Term, AppendResponse& response) {
   // What lies before our log's start is committed, and so no news.
   const Term match_term = log_.TermAt(response.match).value_or(Term());
   if (!progress.OnAccepted(response.match, match_term)) return;
+  MeasureRound(progress);
   replicate_ = true;
   AdvanceCommit();
   if (from == transfer_target_) ContinueTransfer();
@@ -132,7 +139,7 @@ void Core::Handle(NodeId from, Term, HeartbeatResponse& response) {
   if (peer == peers_.end()) return;
   Progress& progress = peer->second;
   if (!progress.OnHeard(response.run)) return;
-  progress.recently_active = true;
+  progress.OnContact(ticks_led_);
   if (progress.OnHeartbeatResponse(log_.last())) replicate_ = true;
   if (response.read_round <= leader_reads_.round()) {
     progress.read_round = std::max(progress.read_round, response.read_round);

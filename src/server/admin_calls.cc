@@ -69,8 +69,7 @@ class AdminCalls::BackupCall final : public StreamOperations {
       return;
     }
     calls_->AcceptBackup(queue_);
-    if (calls_->backups_.fetch_add(1) >= kBackupsMax) {
-      calls_->backups_.fetch_sub(1);
+    if (!calls_->backups_.Enter()) {
       writer_.Finish(TooMany("backups"), BeginLast(&finish_));
       return;
     }
@@ -81,7 +80,7 @@ class AdminCalls::BackupCall final : public StreamOperations {
   void Send() {
     const grpc::Status status = calls_->maintenance_admin_.Snapshot(
         [this](const etcdserverpb::SnapshotResponse& piece) { return Write(piece); });
-    calls_->backups_.fetch_sub(1);
+    calls_->backups_.Leave();
     writer_.Finish(status, BeginLast(&finish_));
   }
 
@@ -108,6 +107,8 @@ class AdminCalls::BackupCall final : public StreamOperations {
 AdminCalls::AdminCalls(Backend* backend, const AdminHooks& hooks, OpenCalls* open)
     : backend_(backend),
       open_(open),
+      backups_(kBackupsMax),
+      defragmentations_(kDefragmentationsMax),
       cluster_admin_(backend),
       maintenance_admin_(backend, hooks),
       threads_(kThreads) {}
@@ -158,8 +159,7 @@ void AdminCalls::AcceptMaintenance(grpc::ServerCompletionQueue* queue) {
                 (PlainHandler<AlarmRequest, AlarmResponse>(backend_, &Backend::Alarm)));
   RAFTKV_ACCEPT(maintenance_, Defragment, DefragmentRequest, DefragmentResponse,
                 ([this](UnaryCall<DefragmentRequest, DefragmentResponse>* call) {
-                  if (defragmentations_.fetch_add(1) >= kDefragmentationsMax) {
-                    defragmentations_.fetch_sub(1);
+                  if (!defragmentations_.Enter()) {
                     call->FinishAs(TooMany("defragmentations"), {});
                     return;
                   }
@@ -167,7 +167,7 @@ void AdminCalls::AcceptMaintenance(grpc::ServerCompletionQueue* queue) {
                     DefragmentResponse response;
                     const grpc::Status status = maintenance_admin_.Defragment(
                         &call->context(), &call->request(), &response);
-                    defragmentations_.fetch_sub(1);
+                    defragmentations_.Leave();
                     call->FinishAs(status, response);
                   });
                 }));

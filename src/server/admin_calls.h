@@ -13,6 +13,24 @@
 
 namespace raftkv::server {
 
+// How many of something may be under way at once.
+class Bound {
+ public:
+  explicit Bound(int max) : max_(max) {}
+
+  // False, and there is nothing to leave, when so many are.
+  bool Enter() {
+    if (count_.fetch_add(1) < max_) return true;
+    Leave();
+    return false;
+  }
+  void Leave() { count_.fetch_sub(1); }
+
+ private:
+  const int max_;
+  std::atomic<int> count_{0};
+};
+
 class AdminCalls {
  public:
   // `backend` and `open` must outlive it.
@@ -34,8 +52,8 @@ class AdminCalls {
 
   Backend* const backend_;
   OpenCalls* const open_;
-  std::atomic<int> backups_{0};           // under way
-  std::atomic<int> defragmentations_{0};  // calls that wait for one
+  Bound backups_;
+  Bound defragmentations_;  // calls that wait for one
   ClusterAdmin cluster_admin_;
   MaintenanceAdmin maintenance_admin_;
   etcdserverpb::Cluster::AsyncService cluster_;

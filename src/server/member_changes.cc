@@ -9,6 +9,13 @@
 namespace raftkv::server {
 namespace {
 
+// Whether the change is refused only for want of members that were not heard of yet in this term.
+bool IsUndecided(const ConfigChange& change, ClusterView view) {
+  if (view.awaited.empty()) return false;
+  view.active.merge(view.awaited);
+  return change(view).ok();
+}
+
 Status Unknown(const Status& status) { return {Code::kOutcomeUnknown, status.message()}; }
 
 }  // namespace
@@ -18,7 +25,8 @@ ClusterView MemberChanges::View() const {
   view.membership = core_->membership();
   view.active.insert(core_->id());
   for (const raft::PeerStatus& peer : core_->Peers()) {
-    if (peer.recently_active) view.active.insert(peer.id);
+    if (peer.contact == raft::Contact::kHeard) view.active.insert(peer.id);
+    if (peer.contact == raft::Contact::kAwaited) view.awaited.insert(peer.id);
   }
   for (const NodeId id : view.membership.learners) {
     if (core_->IsCaughtUp(id)) view.caught_up.insert(id);
@@ -44,8 +52,11 @@ void MemberChanges::StartWaiting() {
       continue;
     }
     // Made from the configuration as it is now: another change may have come before.
-    StatusOr<Membership> target = next.change(View());
+    const ClusterView view = View();
+    StatusOr<Membership> target = next.change(view);
     if (!target.ok()) {
+      // Each of them is heard of or silent by the time this node has led for an election timeout.
+      if (IsUndecided(next.change, view)) return;
       next.done(target.status());
       waiting_.pop_front();
       continue;
@@ -74,25 +85,20 @@ void MemberChanges::OnTurn() {
     const bool same_term = core_->term() == position.term;
     if (same_term && !core_->membership().IsJoint() && core_->config_index() >= position.index &&
         core_->commit() >= core_->config_index()) {
-      Answer(*std::exchange(under_way_, std::nullopt));
+      unapplied_.push_back({std::move(under_way_->done), under_way_->deadline,
+                            core_->config_index(), core_->membership()});
+      under_way_.reset();
     } else if (!same_term || core_->role() != raft::Role::kLeader) {
       // The next leader may have the entry, or not.
       under_way_->done(Unknown(store::ErrTimeoutLeaderFail()));
       under_way_.reset();
     }
   }
+  while (!unapplied_.empty() && unapplied_.front().index <= core_->applied()) {
+    unapplied_.front().done(std::move(unapplied_.front().membership));
+    unapplied_.pop_front();
+  }
   if (!waiting_.empty()) StartWaiting();
-}
-
-void MemberChanges::Answer(Change change) {
-  apply_loop_->WhenApplied(core_->config_index(), [done = std::move(change.done),
-                                                   membership = core_->membership()](bool applied) {
-    if (applied) {
-      done(membership);
-    } else {
-      done(Unknown(store::ErrStopped()));
-    }
-  });
 }
 
 void MemberChanges::OnTick(Clock::time_point now) {
@@ -100,6 +106,11 @@ void MemberChanges::OnTick(Clock::time_point now) {
     under_way_->done(Unknown(store::ErrTimeout()));
     under_way_.reset();
   }
+  std::erase_if(unapplied_, [now](const Unapplied& change) {
+    if (change.deadline > now) return false;
+    change.done(Unknown(store::ErrTimeout()));
+    return true;
+  });
   std::erase_if(waiting_, [now](const Change& change) {
     if (change.deadline > now) return false;
     change.done(store::ErrTimeout());
@@ -122,6 +133,8 @@ void MemberChanges::FailAll(const Status& status) {
   waiting_.clear();
   if (under_way_) under_way_->done(Unknown(status));
   under_way_.reset();
+  for (const Unapplied& change : unapplied_) change.done(Unknown(status));
+  unapplied_.clear();
 }
 
 bool MemberChanges::RemovedForGood() const {

@@ -9,23 +9,22 @@
 #include "common/status.h"
 #include "raft/core.h"
 #include "server/member_rules.h"
-#include "store/apply_loop.h"
 
 namespace raftkv::server {
 
-// What a change makes of the configuration in force, or why it is refused.
+// What a change makes of the configuration in force, or why it is refused. May be asked often.
 using ConfigChange = std::function<StatusOr<Membership>(const ClusterView&)>;
-// The configuration that is committed and applied here; on the apply or the raft thread.
+// The configuration that is committed and applied here; on the raft thread.
 using ConfigDone = std::function<void(StatusOr<Membership>)>;
 
-// The raft thread's own. One change is under way at a time; others wait for it.
+// The raft thread's own. One change is under way at a time; others wait for it. A change that needs
+// members up waits, too, until a new leader can know whether they are.
 class MemberChanges {
  public:
   using Clock = std::chrono::steady_clock;
 
-  // Both must outlive it.
-  MemberChanges(raft::Core* core, store::ApplyLoop* apply_loop)
-      : core_(core), apply_loop_(apply_loop) {}
+  // `core` must outlive it.
+  explicit MemberChanges(raft::Core* core) : core_(core) {}
 
   // kNotLeader, and nothing was done, when this node does not lead.
   void Begin(ConfigChange change, ConfigDone done, Clock::time_point deadline);
@@ -47,14 +46,21 @@ class MemberChanges {
     LogPosition position;  // of its first entry, once proposed
   };
 
+  // A change that is committed.
+  struct Unapplied {
+    ConfigDone done;
+    Clock::time_point deadline;
+    Index index;  // of the entry that completes it
+    Membership membership;
+  };
+
   ClusterView View() const;
   void StartWaiting();
-  void Answer(Change change);
 
   raft::Core* const core_;
-  store::ApplyLoop* const apply_loop_;
   std::deque<Change> waiting_;
   std::optional<Change> under_way_;
+  std::deque<Unapplied> unapplied_;  // by index
 };
 
 }  // namespace raftkv::server

@@ -17,6 +17,7 @@ struct ClusterView {
   Membership membership;       // in force
   std::set<NodeId> active;     // heard from lately; the leader itself among them
   std::set<NodeId> caught_up;  // learners that could vote without holding up commits
+  std::set<NodeId> awaited;    // neither active nor silent: this leader is too new to know
 };
 
 Status ErrMemberExists();        // etcdserver: member ID already exist

@@ -1,7 +1,11 @@
 #include "server/options.h"
 
 #include <CLI/CLI.hpp>
+#include <map>
+#include <memory>
 #include <set>
+#include <sstream>
+#include <string_view>
 
 #include "common/utf8.h"
 
@@ -28,6 +32,42 @@ struct RawOptions {
   std::string advertise_http_urls;
   std::string initial_cluster;
   std::string initial_cluster_state = "new";
+};
+
+// CLI11 takes a quote that is not closed, or one cut off at a '#', for a part of the value: the
+// node would be called '"n1'.
+class ConfigFile : public CLI::ConfigTOML {
+ public:
+  std::vector<CLI::ConfigItem> from_config(std::istream& input) const override {
+    std::stringstream text;
+    text << input.rdbuf();
+    std::string line;
+    for (int number = 1; std::getline(text, line); ++number) {
+      if (const std::string problem = QuoteProblem(CLI::detail::trim(line)); !problem.empty()) {
+        throw CLI::ConfigError("line " + std::to_string(number) + ": " + problem);
+      }
+    }
+    text.clear();
+    text.seekg(0);
+    return CLI::ConfigTOML::from_config(text);
+  }
+
+ private:
+  static std::string QuoteProblem(std::string_view line) {
+    char quote = 0;
+    if (line.starts_with(';')) return "";
+    for (const char c : line) {
+      if (quote == 0 && c == '#') return "";
+      if (quote == 0 && (c == '"' || c == '\'')) {
+        quote = c;
+      } else if (c == quote) {
+        quote = 0;
+      } else if (c == '#') {
+        return "a value with a '#' can't be given in a file, only as a flag";
+      }
+    }
+    return quote == 0 ? "" : std::string("a quote (") + quote + ") is not closed";
+  }
 };
 
 void DefineFlags(CLI::App* app, ServerOptions* o, RawOptions* raw) {
@@ -161,6 +201,7 @@ Status ResolveCluster(const RawOptions& raw, ServerOptions* o) {
                                   : raw.initial_cluster;
   std::set<std::string> names;
   std::set<NodeId> ids;
+  std::map<std::string, std::string> names_by_url;
   for (const std::string& part : SplitCommas(cluster)) {
     const size_t equals = part.find('=');
     if (equals == std::string::npos || equals == 0) {
@@ -177,6 +218,12 @@ Status ResolveCluster(const RawOptions& raw, ServerOptions* o) {
     member.id = DeriveNodeId(o->initial_cluster_token, member.name);
     if (!names.insert(member.name).second) {
       return {Code::kInvalidArgument, "--initial-cluster names '" + member.name + "' twice"};
+    }
+    const auto [other, is_own] = names_by_url.emplace(url->ToString(), member.name);
+    if (!is_own) {
+      return {Code::kInvalidArgument, "--initial-cluster gives '" + other->second + "' and '" +
+                                          member.name + "' the same URL, " + other->first +
+                                          "; every member needs its own"};
     }
     if (!ids.insert(member.id).second) {
       return {Code::kInvalidArgument, "--initial-cluster: the id of '" + member.name +
@@ -245,6 +292,7 @@ StatusOr<ParsedOptions> ParseOptions(int argc, const char* const* argv) {
   DefineUpkeepFlags(&app, &parsed.options);
   app.set_version_flag("--version", "raftkvd " + Version());
   app.set_config("--config-file", "", "Read flags from this TOML file; the command line wins");
+  app.config_formatter(std::make_shared<ConfigFile>());
   // A misspelt key must not be ignored: the operator believes it is in force.
   app.allow_config_extras(CLI::config_extras_mode::error);
   try {
@@ -255,6 +303,10 @@ StatusOr<ParsedOptions> ParseOptions(int argc, const char* const* argv) {
                         ? std::string(success.what()) + "\n"
                         : app.help();
     return parsed;
+  } catch (const CLI::ConfigError& error) {
+    return Status(Code::kInvalidArgument,
+                  app["--config-file"]->as<std::string>() + ": " + error.what() +
+                      "; see raftkvd --help for the config keys, which are the flags' names");
   } catch (const CLI::ParseError& error) {
     return Status(Code::kInvalidArgument,
                   std::string(error.what()) + "; see raftkvd --help for the flags and config keys");

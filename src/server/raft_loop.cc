@@ -37,7 +37,7 @@ RaftLoop::RaftLoop(const RaftLoopOptions& options, std::unique_ptr<raft::Core> c
       hooks_(std::move(hooks)),
       mailbox_(std::numeric_limits<size_t>::max()),
       votes_(core_->membership().IsVoter(core_->id())),
-      member_changes_(core_.get(), apply_loop) {}
+      member_changes_(core_.get()) {}
 
 RaftLoop::~RaftLoop() { Stop(); }
 

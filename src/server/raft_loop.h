@@ -117,8 +117,7 @@ class RaftLoop {
 
   // Changes the configuration to what `change` makes of it (on the raft thread). `done` gets the
   // new one once it is committed and applied here, or why not: ErrNotLeader where this node does
-  // not lead, `change`'s own error, kOutcomeUnknown when it may yet come. On the raft or apply
-  // thread.
+  // not lead, `change`'s own error, kOutcomeUnknown when it may yet come. On the raft thread.
   void ChangeMembers(ConfigChange change, ConfigDone done);
 
   // See raft::Core::CutLog.

@@ -68,6 +68,15 @@ class CoreTest : public testing::Test {
     Sent();
   }
 
+  // The leader's.
+  Contact ContactWith(uint64_t peer) {
+    for (const PeerStatus& status : core().Peers()) {
+      if (status.id == NodeId(peer)) return status.contact;
+    }
+    ADD_FAILURE() << peer << " is no peer";
+    return Contact::kSilent;
+  }
+
   std::unique_ptr<SimNode> node_;
 };
 
@@ -248,6 +257,125 @@ TEST_F(CoreTest, WhoDoesNotVoteDoesNotCampaign) {
   node.core().CheckInvariants();
   EXPECT_EQ(node.core().role(), Role::kFollower);
   EXPECT_FALSE(node.core().HasOutput());
+}
+
+TEST_F(CoreTest, SilenceIsKnownAfterAnElectionTimeoutAndNotBefore) {
+  Make();
+  Lead();
+  // It asked them nothing yet: that they are down is not known.
+  EXPECT_EQ(ContactWith(2), Contact::kAwaited);
+  for (int tick = 1; tick <= 9; ++tick) {
+    core().Tick();
+    Step(2, 1, HeartbeatResponse{});
+    EXPECT_EQ(ContactWith(2), Contact::kHeard);
+    EXPECT_EQ(ContactWith(3), Contact::kAwaited);
+  }
+  core().Tick();
+  EXPECT_EQ(ContactWith(2), Contact::kHeard) << "the quorum check forgot it";
+  EXPECT_EQ(ContactWith(3), Contact::kSilent);
+  for (int tick = 1; tick <= 8; ++tick) core().Tick();
+  EXPECT_EQ(ContactWith(2), Contact::kHeard);
+  core().Tick();
+  EXPECT_EQ(ContactWith(2), Contact::kSilent);
+}
+
+// Node 1 leads, with 2 to vote, and 4 learns.
+class LearnerTest : public CoreTest {
+ protected:
+  LearnerTest() {
+    Make();
+    Lead();
+    Step(2, 1, AppendResponse{.match = Index(1)});
+    Sent();
+    Membership target;
+    target.voters = {NodeId(1), NodeId(2)};
+    target.learners = {NodeId(4)};
+    EXPECT_TRUE(core().ProposeConfig(target).ok());
+    Sent();
+    Step(2, 1, AppendResponse{.match = Index(2)});
+    Sent();
+  }
+
+  // A tick in which `writes` are committed, and the learner says that it has all up to `stored`.
+  void Pass(int writes, Index stored) {
+    core().Tick();
+    const std::vector<Payload> payloads(writes, Bytes(1));
+    if (writes > 0) {
+      EXPECT_TRUE(core().Propose(payloads).ok());
+    }
+    Sent();
+    Step(2, 1, HeartbeatResponse{});
+    Step(2, 1, AppendResponse{.match = core().last_index()});
+    if (!stored.none()) Step(4, 1, AppendResponse{.match = stored, .run = 1});
+    Step(4, 1, HeartbeatResponse{.run = 1});
+    Sent();
+    lasts_.push_back(core().last_index());
+  }
+  // What the log ended with so many ticks ago.
+  Index Ago(size_t ticks) const {
+    return lasts_.size() < ticks ? Index() : lasts_[lasts_.size() - ticks];
+  }
+  bool CaughtUp() { return core().IsCaughtUp(NodeId(4)); }
+
+  std::vector<Index> lasts_;
+};
+
+TEST_F(LearnerTest, HowMuchIsWrittenMeanwhileIsNoMatter) {
+  EXPECT_FALSE(CaughtUp());
+  // 20,000 in an election timeout of 10 ticks, over a link on which an answer takes 3.
+  for (int tick = 0; tick < 8; ++tick) Pass(2000, Ago(3));
+  EXPECT_LT(Ago(3) + 3000, core().last_index());
+  EXPECT_TRUE(CaughtUp());
+}
+
+TEST_F(LearnerTest, ARoundOfAnElectionTimeoutIsTooLong) {
+  for (int tick = 0; tick < 100; ++tick) {
+    Pass(1, Ago(10));
+    EXPECT_FALSE(CaughtUp()) << tick;
+  }
+  for (int tick = 0; tick < 30; ++tick) Pass(1, Ago(9));
+  EXPECT_TRUE(CaughtUp()) << "it got faster";
+  for (int tick = 0; tick < 30; ++tick) Pass(1, Ago(10));
+  EXPECT_FALSE(CaughtUp()) << "and slow again";
+}
+
+TEST_F(LearnerTest, WhoStopsInARoundHasNotCaughtUp) {
+  Pass(0, core().last_index());
+  EXPECT_TRUE(CaughtUp());
+  const Index stored = core().last_index();
+  Pass(1, stored);
+  for (int tick = 0; tick < 11; ++tick) Pass(0, stored);
+  EXPECT_FALSE(CaughtUp()) << "it answers, and stores nothing";
+}
+
+TEST_F(LearnerTest, ARoundBeginsWithWhatIsWrittenNotWithTheQuietBefore) {
+  Pass(0, core().last_index());
+  for (int tick = 0; tick < 100; ++tick) Pass(0, Index());
+  Pass(1, Index());
+  EXPECT_TRUE(CaughtUp());
+  Pass(0, Index());
+  Pass(0, core().last_index());
+  EXPECT_TRUE(CaughtUp());
+}
+
+TEST_F(LearnerTest, WhatARestartLostIsToBeBroughtFirst) {
+  Pass(0, core().last_index());
+  EXPECT_TRUE(CaughtUp());
+  // It has nothing any more, and says so; then it has the first entry.
+  Step(4, 1, HeartbeatResponse{.run = 2});
+  EXPECT_FALSE(CaughtUp());
+  Step(4, 1, AppendResponse{.match = Index(1), .run = 2});
+  EXPECT_FALSE(CaughtUp());
+}
+
+TEST_F(LearnerTest, WhoFallsSilentHasNotCaughtUp) {
+  Pass(0, core().last_index());
+  EXPECT_TRUE(CaughtUp());
+  for (int tick = 0; tick < 10; ++tick) {
+    core().Tick();
+    Step(2, 1, HeartbeatResponse{});
+  }
+  EXPECT_FALSE(CaughtUp());
 }
 
 TEST_F(CoreTest, NewsOfACommitCanWaitForTheNextAppend) {

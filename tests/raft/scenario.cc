@@ -506,7 +506,7 @@ void Scenario::DiskLog(const Args& args) {
 void Scenario::Peers(const Args& args) {
   for (const PeerStatus& peer : Node(args).core().Peers()) {
     Print(Str(peer.id) + " " + std::string(peer.state) + " match=" + Str(peer.match) +
-          " next=" + Str(peer.next) + (peer.recently_active ? " active" : ""));
+          " next=" + Str(peer.next) + (peer.contact == Contact::kHeard ? " active" : ""));
   }
 }
 

@@ -55,7 +55,7 @@ TEST(MemberRulesTest, RemovingKeepsAQuorumOfActiveVoters) {
   EXPECT_FALSE(target->Contains(NodeId(2)));
   EXPECT_TRUE(target->removed.contains(NodeId(2)));
   EXPECT_EQ(target->info.at(NodeId(2)).peer_urls, std::vector<std::string>{UrlOf(2)});
-  EXPECT_TRUE(AddMember({*target, {}, {}}, NodeId(9), {UrlOf(2)}, true, 3).ok())
+  EXPECT_TRUE(AddMember({*target, {}, {}, {}}, NodeId(9), {UrlOf(2)}, true, 3).ok())
       << "its address is free again";
   EXPECT_EQ(RemoveMember(view, NodeId(9)).status(), store::ErrMemberNotFound());
   // Node 3 is down: it can go, but without node 2 only one of two voters would be up.

@@ -46,6 +46,11 @@ TEST(Options, MembersAgreeOnIdsWhateverTheirAddresses) {
   EXPECT_NE(a->options.id, other->options.id);
 }
 
+TEST(Options, MembersOnOneMachineDifferInPorts) {
+  EXPECT_TRUE(
+      Parse({"--name=n1", "--initial-cluster=n1=http://127.0.0.1:1,n2=http://127.0.0.1:2"}).ok());
+}
+
 TEST(Options, BadInputSaysWhatToDo) {
   ExpectRefused({"--no-such-flag"}, "no-such-flag");
   ExpectRefused({"--listen-client-urls=127.0.0.1:1"}, "http://");
@@ -56,6 +61,8 @@ TEST(Options, BadInputSaysWhatToDo) {
   ExpectRefused({"--initial-cluster=n1=http://a:1"}, "does not name this node");
   ExpectRefused({"--name=n1", "--initial-cluster=n1=http://a:1,n1=http://b:1"}, "twice");
   ExpectRefused({"--name=n1", "--initial-cluster=n1"}, "name=");
+  ExpectRefused({"--name=n1", "--initial-cluster=n1=http://a:1,n2=http://b:1,n3=http://a:01/"},
+                "'n1' and 'n3' the same URL, http://a:1;");
   ExpectRefused({"--name=n\xff"}, "--name must be valid UTF-8");
   ExpectRefused({"--name=n1", "--initial-cluster=n1=http://a:1,n\xff=http://b:1"}, "UTF-8");
   ExpectRefused({"--listen-peer-urls=http://a\xff:1"}, "character");
@@ -99,7 +106,27 @@ TEST_F(ConfigFileTest, UrlListsWithCommasAreTaken) {
 
 TEST_F(ConfigFileTest, AnUnknownKeyIsRefused) {
   const std::string flag = Write("electoin-timeout = 2000\n");
+  ExpectRefused({flag.c_str()}, "c.toml: ");
   ExpectRefused({flag.c_str()}, "electoin-timeout");
+}
+
+TEST_F(ConfigFileTest, AQuoteThatIsNotClosedIsRefused) {
+  std::string flag = Write("# a node's\nname = \"n1\ndata-dir = \"n1.raftkv\"\n");
+  ExpectRefused({flag.c_str()}, "c.toml: line 2: a quote (\") is not closed");
+  flag = Write("name = 'n1\"");
+  ExpectRefused({flag.c_str()}, "c.toml: line 1: a quote (') is not closed");
+  // It would be taken for the beginning of a comment.
+  flag = Write("name = \"n1\"\n\ndata-dir = \"n#1\"\n");
+  ExpectRefused({flag.c_str()}, "c.toml: line 3: a value with a '#'");
+}
+
+TEST_F(ConfigFileTest, QuotesInQuotesAndCommentsAreTaken) {
+  const std::string flag = Write(
+      "; don't\nname = \"o'brien\"  # it's \"he\r\ndata-dir = 'the \"dir\"'\nlog-level = warn\n");
+  const auto parsed = Parse({flag.c_str()});
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_EQ(parsed->options.name, "o'brien");
+  EXPECT_EQ(parsed->options.log_level, "warn");
 }
 
 TEST(Url, Ipv6) {

@@ -131,6 +131,30 @@ TEST_F(RaftLoopTest, AChangesOwnRefusalIsTheAnswer) {
   EXPECT_TRUE(Await(node.Change(Add(7))).ok()) << "the next one is not held up";
 }
 
+TEST_F(RaftLoopTest, ANewLeaderWaitsForNewsOfTheMembersThatAChangeNeeds) {
+  SilentPeer second(NodeId(2));
+  SilentPeer third(NodeId(3));
+  LoopNode node(dir_, 3, options_, {{2, second.port()}, {3, third.port()}});
+  node.Hear(NodeId(2), Term(5), raft::Heartbeat{});
+  node.Hear(NodeId(2), Term(5), raft::TimeoutNow{});
+  ASSERT_TRUE(second.WaitFor([](const auto& frame) { return frame.has_vote_request(); }));
+  node.Hear(NodeId(3), Term(6), raft::VoteResponse{.granted = true});
+  ASSERT_TRUE(third.WaitFor([](const auto& frame) { return frame.has_append_request(); }));
+  node.Hear(NodeId(3), Term(6), raft::AppendResponse{.match = Index(1)});
+  // 1 and 2 are to go on without 3, and 2 has not been heard of: it may be up, or not.
+  auto removed = node.Change([](const ClusterView& view) { return RemoveMember(view, NodeId(3)); });
+  ASSERT_EQ(removed.wait_for(10 * options_.tick), std::future_status::timeout);
+  node.Hear(NodeId(2), Term(6), raft::AppendResponse{.match = Index(1)});
+  ASSERT_TRUE(second.WaitFor([](const auto& frame) {
+    const peer::v1::AppendRequest& append = frame.append_request();
+    return append.previous().index() == 1 && append.entries_size() == 1;
+  }));
+  node.Hear(NodeId(2), Term(6), raft::AppendResponse{.match = Index(2)});
+  const StatusOr<Membership> result = Await(std::move(removed));
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->voters, (std::set<NodeId>{NodeId(1), NodeId(2)}));
+}
+
 TEST_F(RaftLoopTest, OnlyALeaderChangesMembers) {
   LoopNode node(dir_, 3, options_);
   EXPECT_EQ(Await(node.Change(Add(7))).status(), store::ErrNotLeader());
@@ -150,6 +174,27 @@ TEST_F(RaftLoopTest, AChangeThatCantBeCommittedInTimeIsUnknown) {
   EXPECT_EQ(Await(std::move(first)).status().code(), Code::kOutcomeUnknown);
   const Status waited = Await(std::move(second)).status();
   EXPECT_EQ(waited, store::ErrTimeout()) << "never proposed: definitely not made";
+}
+
+TEST_F(RaftLoopTest, AChangeThatIsNotAppliedInTimeIsUnknown) {
+  options_.request_timeout = milliseconds(200);
+  LoopNode node(dir_, 1, options_);
+  ASSERT_TRUE(Await(node.Put("k", "v")).status.ok()) << "it does not lead";
+  // Whoever hears first of the next put holds up the apply thread.
+  std::promise<void> held_up;
+  std::promise<void> go_on;
+  node.loop().Write(store::EncodeCommand(store::CommandType::kPut, 7, {},
+                                         etcdserverpb::PutRequest().SerializeAsString()),
+                    [&](store::ApplyResult&&) {
+                      held_up.set_value();
+                      go_on.get_future().wait();
+                    });
+  Await(held_up.get_future());
+  auto change = node.Change(Add(7));
+  const bool answered = change.wait_for(kPatience) == std::future_status::ready;
+  go_on.set_value();
+  ASSERT_TRUE(answered) << "it waits for the apply thread";
+  EXPECT_EQ(change.get().status().code(), Code::kOutcomeUnknown);
 }
 
 TEST_F(RaftLoopTest, AfterStopNoChangeIsMade) {

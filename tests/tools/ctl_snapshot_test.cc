@@ -1,4 +1,8 @@
 // raftkvctl snapshot: save from a server faked in this process, status and restore of real files.
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -77,18 +81,20 @@ class FakeNode : public etcdserverpb::Maintenance::Service {
   explicit FakeNode(std::string bytes) : bytes_(std::move(bytes)) {}
   ~FakeNode() override { server_.Stop(); }
 
-  grpc::Status Snapshot(grpc::ServerContext*, const etcdserverpb::SnapshotRequest*,
+  grpc::Status Snapshot(grpc::ServerContext* context, const etcdserverpb::SnapshotRequest*,
                         grpc::ServerWriter<etcdserverpb::SnapshotResponse>* writer) override {
     for (size_t at = 0; at < bytes_.size(); at += 100) {
       etcdserverpb::SnapshotResponse part;
       part.set_blob(bytes_.substr(at, 100));
       writer->Write(part);
     }
+    while (stalls && !context->IsCancelled()) usleep(1000);
     return status;
   }
 
   const std::string& endpoint() const { return server_.endpoint(); }
   grpc::Status status;
+  bool stalls = false;  // in the end, until the client is gone
 
  private:
   const std::string bytes_;
@@ -161,6 +167,40 @@ TEST_F(CtlSnapshotTest, ABrokenStreamLeavesTheOldFileAlone) {
   EXPECT_EQ(fs::file_size(path_), bytes_.size());
 }
 
+TEST_F(CtlSnapshotTest, WhenItIsInterruptedNothingStays) {
+  WriteBackup("the old one");
+  FakeNode node(bytes_.substr(0, bytes_.size() / 2));
+  node.stalls = true;
+  const pid_t child = fork();
+  if (child == 0) {
+    execl(RAFTKVCTL, RAFTKVCTL, "--endpoints", node.endpoint().c_str(), "--command-timeout", "60s",
+          "snapshot", "save", path_.c_str(), nullptr);
+    _exit(127);
+  }
+  const std::string part = path_ + "." + std::to_string(child) + ".part";
+  std::error_code error;
+  for (int i = 0; i < 60'000 && (!fs::exists(part) || fs::file_size(part, error) == 0); ++i) {
+    usleep(1000);
+  }
+  EXPECT_TRUE(fs::exists(part)) << "it never began";
+  kill(child, SIGTERM);
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM) << status;
+  EXPECT_FALSE(fs::exists(part));
+  EXPECT_EQ(fs::file_size(path_), std::string("the old one").size());
+}
+
+// Of a run that was killed, and had this one's process id.
+TEST_F(CtlSnapshotTest, APartThatWasLeftIsWrittenOver) {
+  const std::string part = path_ + "." + std::to_string(getpid()) + ".part";
+  std::ofstream(part) << std::string(bytes_.size() + 1000, 'x');
+  FakeNode node(bytes_);
+  ASSERT_EQ(Save({node.endpoint()}), kExitOk) << err_.str();
+  EXPECT_EQ(fs::file_size(path_), bytes_.size());
+  EXPECT_FALSE(fs::exists(part));
+}
+
 TEST_F(CtlSnapshotTest, RestoreMakesANodeOfANewClusterOnce) {
   WriteBackup(bytes_);
   ASSERT_EQ(RunSnapshotRestore(output_, Flags()), kExitOk) << err_.str();
@@ -195,6 +235,19 @@ TEST_F(CtlSnapshotTest, RestoreRefusesTheOldClusterWrongFlagsAndDamage) {
   RestoreFlags elsewhere = Flags();
   elsewhere.initial_advertise_peer_urls = "http://127.0.0.1:9";
   EXPECT_EQ(RunSnapshotRestore(output_, elsewhere), kExitUsage);
+  RestoreFlags shared = Flags();
+  shared.initial_cluster = "n1=http://127.0.0.1:1,n2=http://127.0.0.1:1";
+  EXPECT_EQ(RunSnapshotRestore(output_, shared), kExitUsage);
+  EXPECT_THAT(err_.str(), HasSubstr("'n1' and 'n2' the same URL, http://127.0.0.1:1;"));
+  RestoreFlags bytes = Flags();
+  bytes.name = "n\xff";
+  bytes.initial_cluster.clear();
+  EXPECT_EQ(RunSnapshotRestore(output_, bytes), kExitUsage);
+  EXPECT_THAT(err_.str(), HasSubstr("--name must be valid UTF-8"));
+  bytes.name = "n1";
+  bytes.initial_cluster = "n1=http://127.0.0.1:1,n\xff=http://127.0.0.1:2";
+  EXPECT_EQ(RunSnapshotRestore(output_, bytes), kExitUsage);
+  EXPECT_THAT(err_.str(), HasSubstr("--initial-cluster must be valid UTF-8"));
   std::string damaged = bytes_;
   damaged[damaged.size() / 3] ^= 1;
   WriteBackup(damaged);

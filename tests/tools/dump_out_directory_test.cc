@@ -1,4 +1,8 @@
 // Where --out may be.
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -65,6 +69,47 @@ TEST(OutputPlaceTest, OnlyFilesAreReplaced) {
   EXPECT_NE(PlaceOutput(file)->part, file);
   EXPECT_EQ(PlaceOutput(temp.path()).status().code(), Code::kInvalidArgument);
   EXPECT_EQ(PlaceOutput("/dev/null").status().code(), Code::kInvalidArgument);
+}
+
+TEST(RemovedOnSignalDeathTest, TheSignalsThatEndAProcessRemoveTheFile) {
+  const TempDir temp;
+  const std::string file = temp.path() + "/file";
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    EXPECT_EXIT(
+        {
+          std::ofstream(file) << "half";
+          const RemovedOnSignal removed(file);
+          raise(signal);
+        },
+        testing::KilledBySignal(signal), "");
+    EXPECT_FALSE(fs::exists(file)) << strsignal(signal);
+  }
+}
+
+TEST(RemovedOnSignalDeathTest, OnlyWhileItLasts) {
+  const TempDir temp;
+  const std::string file = temp.path() + "/file";
+  EXPECT_EXIT(
+      {
+        std::ofstream(file) << "whole";
+        { const RemovedOnSignal removed(file); }
+        { const RemovedOnSignal another(temp.path() + "/another"); }
+        raise(SIGTERM);
+      },
+      testing::KilledBySignal(SIGTERM), "");
+  EXPECT_TRUE(fs::exists(file));
+}
+
+TEST(RemovedOnSignalDeathTest, WhatIsIgnoredStaysIgnored) {
+  const TempDir temp;
+  EXPECT_EXIT(
+      {
+        signal(SIGINT, SIG_IGN);
+        const RemovedOnSignal removed(temp.path() + "/file");
+        raise(SIGINT);
+        _exit(7);
+      },
+      testing::ExitedWithCode(7), "");
 }
 
 }  // namespace

@@ -111,6 +111,7 @@ int RunSnapshotSave(Client* client, const Output& output, const std::string& pat
   const StatusOr<OutputPlace> file = PlaceOutput(path);
   if (!file.ok()) return Fail(output, "snapshot save", file.status().message());
   const std::string& part = file->part;
+  const RemovedOnSignal removed_on_signal(part);
   CallResult result;
   Status disk;
   for (const std::string& endpoint : client->options().endpoints) {

@@ -182,6 +182,7 @@ Status ExportCommand::Write(store::Engine* engine, const store::AppliedRecord& a
 Status ExportCommand::WriteFile(store::Engine* engine, const ExportHeader& header, Report* report) {
   RAFTKV_ASSIGN_OR_RETURN(const OutputPlace file, PlaceOutput(out_));
   const std::string& part = file.part;
+  const RemovedOnSignal removed_on_signal(part);
   const int fd = open(part.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   if (fd < 0) return Status(Code::kIoError, "can't make " + part + ": " + std::strerror(errno));
   Status status = WriteTo(fd, engine, header, report);

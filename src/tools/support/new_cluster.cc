@@ -9,6 +9,7 @@
 
 #include "common/identity.h"
 #include "common/url.h"
+#include "common/utf8.h"
 #include "store/engine_files.h"
 #include "tools/support/text.h"
 #include "wal/log_store.h"
@@ -22,6 +23,7 @@ namespace fs = std::filesystem;
 StatusOr<std::map<std::string, std::vector<std::string>>> ParseCluster(
     const NewClusterFlags& flags) {
   std::map<std::string, std::vector<std::string>> members;
+  std::map<std::string, std::string> names_by_url;
   std::string text = flags.initial_cluster;
   if (text.empty()) {
     for (const std::string& url : SplitCommas(flags.initial_advertise_peer_urls)) {
@@ -35,7 +37,14 @@ StatusOr<std::map<std::string, std::vector<std::string>>> ParseCluster(
                     "--initial-cluster: '" + part + "' is not name=http://host:port");
     }
     RAFTKV_ASSIGN_OR_RETURN(const Url url, ParseUrl(part.substr(equals + 1)));
-    members[part.substr(0, equals)].push_back(url.ToString());
+    const std::string name = part.substr(0, equals);
+    const std::string& owner = names_by_url.emplace(url.ToString(), name).first->second;
+    if (owner != name) {
+      return Status(Code::kInvalidArgument, "--initial-cluster gives '" + owner + "' and '" + name +
+                                                "' the same URL, " + url.ToString() +
+                                                "; every member needs its own");
+    }
+    members[name].push_back(url.ToString());
   }
   if (!members.contains(flags.name)) {
     return Status(Code::kInvalidArgument, "--initial-cluster does not name this node ('" +
@@ -86,6 +95,13 @@ void AddNewClusterOptions(CLI::App* command, NewClusterFlags* flags) {
 
 StatusOr<store::RestoreOptions> NewClusterOptions(const NewClusterFlags& flags,
                                                   const std::string& data_dir) {
+  // As raftkvd, which would not start on what was made.
+  for (const auto& [flag, text] :
+       {std::pair("--name", &flags.name), std::pair("--initial-cluster", &flags.initial_cluster)}) {
+    if (!IsUtf8(*text)) {
+      return Status(Code::kInvalidArgument, std::string(flag) + " must be valid UTF-8");
+    }
+  }
   RAFTKV_ASSIGN_OR_RETURN(const auto members, ParseCluster(flags));
   const std::string& token = flags.initial_cluster_token;
   Membership membership;
