@@ -37,4 +37,10 @@ Status ErrTooManySessions();
 // said `revision`.
 Status ErrSessionAnswerTooLarge(int64_t revision);
 
+// Answers to writes (ours, not etcd's). The write was applied, and its answer would have said
+// `revision`, but held more than kWriteAnswerBytesMax (answer_room.h).
+Status ErrAnswerTooLarge(int64_t revision);
+// Whether `status`, though an error, says that the write was applied.
+bool SaysApplied(const Status& status);
+
 }  // namespace raftkv::store
