@@ -72,6 +72,12 @@ Status ErrBadLeaderTransferee() {
   return {Code::kFailedPrecondition, "etcdserver: bad leader transferee"};
 }
 
+Status ErrTooManyDeletes(uint64_t keys_max, uint64_t key_bytes_max) {
+  return {Code::kInvalidArgument,
+          "raftkv: this would delete more than " + std::to_string(keys_max) + " keys (or " +
+              std::to_string(key_bytes_max) + " bytes of keys) at once; delete in smaller ranges"};
+}
+
 Status ErrSessionSequenceStale() {
   return {Code::kFailedPrecondition,
           "raftkv: the session has already gone past this sequence number"};

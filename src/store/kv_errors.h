@@ -29,6 +29,9 @@ Status ErrStopped();                // etcdserver: server stopped
 Status ErrMemberNotFound();         // etcdserver: member not found
 Status ErrBadLeaderTransferee();    // etcdserver: bad leader transferee
 
+// A write that would delete more (delete_count.h). Ours, not etcd's.
+Status ErrTooManyDeletes(uint64_t keys_max, uint64_t key_bytes_max);
+
 // Sessions (ours, not etcd's).
 Status ErrSessionSequenceStale();  // an older write than the session's last; its answer is gone
 Status ErrSessionUnknown();        // sequence above 1 for a session that does not exist (expired)

@@ -11,6 +11,7 @@
 #include "common/check.h"
 #include "common/mutation.h"
 #include "store/batch_applier.h"
+#include "store/delete_count.h"
 #include "store/kv_errors.h"
 #include "store/live_hash.h"
 #include "store/mvcc.h"
@@ -300,6 +301,16 @@ StatusOr<etcdserverpb::TxnResponse> KvStore::ReadOnlyTxn(
   RAFTKV_RETURN_IF_ERROR(Transaction(&view, bounds).Run(request, &response));
   return response;
 }
+
+template <typename Request>
+Status KvStore::CheckDeletes(const Request& request) const {
+  auto [view, bounds] =
+      Take([this](const FamilyHandle& kv) { return MvccView::ForAll(engine_->db(), kv); });
+  return store::CheckDeletes(&view, bounds.revision, request);
+}
+
+template Status KvStore::CheckDeletes(const etcdserverpb::DeleteRangeRequest&) const;
+template Status KvStore::CheckDeletes(const etcdserverpb::TxnRequest&) const;
 
 std::optional<Membership> KvStore::Configuration() const {
   std::lock_guard lock(mutex_);

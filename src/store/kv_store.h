@@ -104,6 +104,11 @@ class KvStore {
   // A transaction for which IsReadOnly holds.
   StatusOr<etcdserverpb::TxnResponse> ReadOnlyTxn(const etcdserverpb::TxnRequest& request) const;
 
+  // Whether one write may delete what `request`, a DeleteRangeRequest or a TxnRequest, would delete
+  // now (delete_count.h). Reads that, up to the bound.
+  template <typename Request>
+  Status CheckDeletes(const Request& request) const;
+
   // Published member attributes (name, client URLs), by node id. Open has read them all; a record
   // that is damaged since aborts the process.
   std::vector<etcdserverpb::Member> Members() const;
