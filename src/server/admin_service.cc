@@ -16,10 +16,7 @@ namespace {
 constexpr char kForwardedMeta[] = "raftkv-forwarded";
 
 grpc::Status Answer(grpc::ServerContext* context, const Status& status) {
-  if (!status.ok()) {
-    context->AddTrailingMetadata(
-        "raftkv-outcome", status.code() == Code::kOutcomeUnknown ? "unknown" : "not-applied");
-  }
+  if (!status.ok()) context->AddTrailingMetadata(kOutcomeMeta, OutcomeOf(status));
   return ToGrpc(status);
 }
 

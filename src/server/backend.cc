@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "server/member_rules.h"
+#include "store/delete_count.h"
 #include "store/kv_errors.h"
 #include "store/validate.h"
 
@@ -68,6 +69,23 @@ void Backend::Write(store::CommandType type, const Request& request,
     return;
   }
   Submit(type, request, session, std::move(done));
+}
+
+template <typename Request, typename Response>
+void Backend::WriteIfFew(store::CommandType type, Request request, const store::SessionRef& session,
+                         Done<Response> done) {
+  if (!store::DeletesRanges(request)) {
+    Write(type, request, session, std::move(done));
+    return;
+  }
+  readers_->Post(
+      [this, type, request = std::move(request), session, done = std::move(done)]() mutable {
+        if (Status status = store_->CheckDeletes(request); !status.ok()) {
+          done(std::move(status), {});
+          return;
+        }
+        Write(type, request, session, std::move(done));
+      });
 }
 
 template <typename Request, typename Response>
@@ -174,14 +192,14 @@ void Backend::Put(const etcdserverpb::PutRequest& request, const store::SessionR
   Write(store::CommandType::kPut, request, session, std::move(done));
 }
 
-void Backend::DeleteRange(const etcdserverpb::DeleteRangeRequest& request,
+void Backend::DeleteRange(etcdserverpb::DeleteRangeRequest request,
                           const store::SessionRef& session,
                           Done<etcdserverpb::DeleteRangeResponse> done) {
   if (Status status = store::Validate(request); !status.ok()) {
     done(std::move(status), {});
     return;
   }
-  Write(store::CommandType::kDeleteRange, request, session, std::move(done));
+  WriteIfFew(store::CommandType::kDeleteRange, std::move(request), session, std::move(done));
 }
 
 void Backend::Txn(etcdserverpb::TxnRequest request, const store::SessionRef& session,
@@ -205,7 +223,7 @@ void Backend::Txn(etcdserverpb::TxnRequest request, const store::SessionRef& ses
     done(ErrNoSpace(), {});
     return;
   }
-  Write(store::CommandType::kTxn, request, session, std::move(done));
+  WriteIfFew(store::CommandType::kTxn, std::move(request), session, std::move(done));
 }
 
 void Backend::Compact(const etcdserverpb::CompactionRequest& request,

@@ -44,8 +44,8 @@ class Backend {
   void Range(etcdserverpb::RangeRequest request, Done<etcdserverpb::RangeResponse> done);
   void Put(const etcdserverpb::PutRequest& request, const store::SessionRef& session,
            Done<etcdserverpb::PutResponse> done);
-  void DeleteRange(const etcdserverpb::DeleteRangeRequest& request,
-                   const store::SessionRef& session, Done<etcdserverpb::DeleteRangeResponse> done);
+  void DeleteRange(etcdserverpb::DeleteRangeRequest request, const store::SessionRef& session,
+                   Done<etcdserverpb::DeleteRangeResponse> done);
   void Txn(etcdserverpb::TxnRequest request, const store::SessionRef& session,
            Done<etcdserverpb::TxnResponse> done);
   void Compact(const etcdserverpb::CompactionRequest& request,
@@ -99,6 +99,10 @@ class Backend {
   template <typename Request, typename Response>
   void Write(store::CommandType type, const Request& request, const store::SessionRef& session,
              Done<Response> done);
+  // The same once what it deletes was counted, by a reader: it may be many keys.
+  template <typename Request, typename Response>
+  void WriteIfFew(store::CommandType type, Request request, const store::SessionRef& session,
+                  Done<Response> done);
   // Through the log, whatever alarm is raised.
   template <typename Request, typename Response>
   void Submit(store::CommandType type, const Request& request, const store::SessionRef& session,

@@ -1,5 +1,7 @@
 #include "server/rpc_status.h"
 
+#include "store/kv_errors.h"
+
 namespace raftkv::server {
 
 grpc::StatusCode ToGrpcCode(Code code) {
@@ -39,6 +41,11 @@ grpc::StatusCode ToGrpcCode(Code code) {
 }
 
 grpc::Status ToGrpc(const Status& status) { return {ToGrpcCode(status.code()), status.message()}; }
+
+const char* OutcomeOf(const Status& status) {
+  if (status.code() == Code::kOutcomeUnknown) return "unknown";
+  return store::SaysApplied(status) ? "applied" : "not-applied";
+}
 
 int ToHttpStatus(Code code) {
   switch (code) {

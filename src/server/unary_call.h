@@ -52,13 +52,7 @@ class UnaryCall final : public Tag {
       writer_.Finish(response, grpc::Status::OK, this);
       return;
     }
-    // A write may fail in two ways that one gRPC code can't tell apart; clients that care read
-    // this.
-    if (status.code() == Code::kOutcomeUnknown) {
-      context_.AddTrailingMetadata("raftkv-outcome", "unknown");
-    } else {
-      context_.AddTrailingMetadata("raftkv-outcome", "not-applied");
-    }
+    context_.AddTrailingMetadata(kOutcomeMeta, OutcomeOf(status));
     writer_.FinishWithError(ToGrpc(status), this);
   }
 

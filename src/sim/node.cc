@@ -385,7 +385,9 @@ void SimNode::Apply() {
 // ApplyLoop::ApplyPending and RaftLoop::CarryOutApply.
 void SimNode::ApplyEntries(std::vector<Entry> entries) {
   std::vector<store::ApplyResult> results;
-  process_->store->Apply(entries, &results);
+  std::vector<bool> awaited;
+  for (const Entry& entry : entries) awaited.push_back(process_->proposed.contains(entry.index));
+  process_->store->Apply(entries, awaited, &results);
   for (size_t i = 0; i < entries.size(); ++i) {
     observer_->OnApplied(*this, entries[i], results[i]);
     const auto it = process_->proposed.find(entries[i].index);

@@ -121,20 +121,40 @@ void ApplyLoop::TakeBatch(ApplyBatch batch) {
 
 void ApplyLoop::ApplyPending() {
   if (pending_.entries.empty()) return;
-  const Clock::time_point start = Clock::now();
-  const uint64_t cpu_start = CpuUs();
-  store_->Apply(pending_.entries, &results_);
-  apply_cpu_us_.fetch_add(CpuUs() - cpu_start, std::memory_order_relaxed);
-  const Index last = pending_.entries.back().index;
-  // Before any callback: who hears that an entry is applied may ask for it at once.
-  applied_index_.store(last.value());
-  const auto took = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - start);
-  for (auto& [position, callback] : pending_.waiters) callback(std::move(results_[position]));
+  awaited_.assign(pending_.entries.size(), false);
+  for (const auto& [position, callback] : pending_.waiters) awaited_[position] = true;
+  results_.resize(pending_.entries.size());
+  size_t applied = 0;
+  size_t answered = 0;
+  while (applied < pending_.entries.size()) ApplySome(&applied, &answered);
   pending_.entries.clear();
   pending_.waiters.clear();
   pending_bytes_ = 0;
-  if (on_applied_) on_applied_(last, static_cast<uint64_t>(took.count()));
+  results_.clear();
   AnswerWaiters();
+}
+
+// One RocksDB batch. `applied` and `answered`: how many pending entries and waiters are done with.
+void ApplyLoop::ApplySome(size_t* applied, size_t* answered) {
+  const Clock::time_point start = Clock::now();
+  const uint64_t cpu_start = CpuUs();
+  const size_t first = *applied;
+  *applied = store_->ApplySome(pending_.entries, first, awaited_, &results_);
+  apply_cpu_us_.fetch_add(CpuUs() - cpu_start, std::memory_order_relaxed);
+  const Index last = pending_.entries[*applied - 1].index;
+  // Before any callback: who hears that an entry is applied may ask for it at once.
+  applied_index_.store(last.value());
+  const auto took = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - start);
+  auto& waiters = pending_.waiters;
+  for (; *answered < waiters.size() && waiters[*answered].first < *applied; ++*answered) {
+    auto& [position, callback] = waiters[*answered];
+    callback(std::move(results_[position]));
+  }
+  // The next batch may have large answers too.
+  if (*applied < pending_.entries.size()) {
+    for (size_t i = first; i < *applied; ++i) results_[i] = {};
+  }
+  if (on_applied_) on_applied_(last, static_cast<uint64_t>(took.count()));
 }
 
 // A waiter for a compaction gets its answer from the new state as well: its compact revision is no

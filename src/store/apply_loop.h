@@ -93,6 +93,7 @@ class ApplyLoop {
   void Run();
   void TakeBatch(ApplyBatch batch);
   void ApplyPending();
+  void ApplySome(size_t* applied, size_t* answered);
   void CarryOut(const Switch& change);
   void AnswerWaiters();
   void FailWaiters();
@@ -109,6 +110,7 @@ class ApplyLoop {
   // and those who wait for a position.
   ApplyBatch pending_;
   size_t pending_bytes_ = 0;
+  std::vector<bool> awaited_;  // by position in pending_
   std::vector<ApplyResult> results_;
   std::multimap<uint64_t, std::function<void(bool)>> applied_waiters_;
   std::multimap<int64_t, std::function<void(bool)>> compacted_waiters_;

@@ -1,6 +1,7 @@
 // What applying one entry answers.
 #pragma once
 
+#include <cstdint>
 #include <variant>
 
 #include "common/status.h"
@@ -17,6 +18,9 @@ struct ApplyResult {
                etcdserverpb::AlarmResponse>
       response;
   bool from_session = false;  // the write had been applied before; this is its first answer
+  // Not 0: the write was applied and its answer, which would have reported this revision, given up
+  // (answer_room.h). `status` says so.
+  int64_t given_up_at = 0;
 };
 
 }  // namespace raftkv::store

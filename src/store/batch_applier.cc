@@ -10,7 +10,6 @@
 #include "store/kv_errors.h"
 #include "store/mvcc.h"
 #include "store/session_answer.h"
-#include "store/txn.h"
 
 namespace raftkv::store {
 namespace {
@@ -38,7 +37,7 @@ BatchApplier::BatchApplier(Engine* engine, SessionTable* sessions, ClusterState*
       applied_(before),
       writer_(engine->db(), engine->kv(), newest, before.revision, batch) {}
 
-void BatchApplier::Apply(const Entry& entry, ApplyResult* result) {
+void BatchApplier::Apply(const Entry& entry, bool awaited, ApplyResult* result) {
   RAFTKV_CHECK(entry.index == applied_.position.index + 1,
                Name(entry) + " does not follow the applied index " +
                    std::to_string(applied_.position.index.value()));
@@ -46,17 +45,17 @@ void BatchApplier::Apply(const Entry& entry, ApplyResult* result) {
   if (entry.kind == EntryKind::kCommand) {
     StatusOr<Command> command = DecodeCommand(entry.bytes());
     RAFTKV_CHECK(command.ok(), Name(entry) + ": " + command.status().ToString());
-    ApplyCommand(*command, result);
+    ApplyCommand(*command, awaited, result);
   } else if (entry.kind == EntryKind::kConfig) {
     Configure(entry);
   }
   applied_.position = entry.position();
 }
 
-void BatchApplier::ApplyCommand(const Command& command, ApplyResult* result) {
+void BatchApplier::ApplyCommand(const Command& command, bool awaited, ApplyResult* result) {
   applied_.time_ms = std::max(applied_.time_ms, command.time_ms);
   if (!command.session.present()) {
-    Execute(command, result);
+    Execute(command, awaited, result);
     return;
   }
   SessionTable::Verdict verdict =
@@ -66,9 +65,11 @@ void BatchApplier::ApplyCommand(const Command& command, ApplyResult* result) {
   } else if (verdict.answer) {
     *result = FromSessionRecord(*verdict.answer);
   } else {
-    Execute(command, result);
-    sessions_->Store(command.session, applied_.time_ms, ToSessionRecord(*result),
-                     &applied_.sessions);
+    // Wanted by the session, on every member.
+    Execute(command, /*answer_wanted=*/true, result);
+    SessionRecord record = ToSessionRecord(*result);
+    if (!awaited && record.kind == AnswerKind::kTooLarge) result->response = {};
+    sessions_->Store(command.session, applied_.time_ms, std::move(record), &applied_.sessions);
   }
 }
 
@@ -80,27 +81,33 @@ const Request& BatchApplier::Parse(const Command& command) {
   return *request;
 }
 
-void BatchApplier::Execute(const Command& command, ApplyResult* result) {
+template <typename Request, typename Response>
+void BatchApplier::Write(const Command& command, bool answer_wanted,
+                         Status (Transaction::*write)(const Request&, Response*),
+                         ApplyResult* result) {
+  Transaction transaction(&writer_, applied_.compact_revision, AnswerRoom::ForWrite(answer_wanted));
+  auto* response = &result->response.emplace<Response>();
+  SetStatus((transaction.*write)(Parse<Request>(command), response), result);
+  if (transaction.room().given_up()) {
+    result->given_up_at = response->header().revision();
+    result->status = ErrAnswerTooLarge(result->given_up_at);
+    result->response = {};
+  } else {
+    answer_bytes_ += transaction.room().used();
+  }
+}
+
+void BatchApplier::Execute(const Command& command, bool answer_wanted, ApplyResult* result) {
   switch (command.type) {
-    case CommandType::kPut: {
-      Transaction transaction(&writer_, applied_.compact_revision);
-      auto* response = &result->response.emplace<etcdserverpb::PutResponse>();
-      SetStatus(transaction.Put(Parse<etcdserverpb::PutRequest>(command), response), result);
+    case CommandType::kPut:
+      Write(command, answer_wanted, &Transaction::Put, result);
       break;
-    }
-    case CommandType::kDeleteRange: {
-      Transaction transaction(&writer_, applied_.compact_revision);
-      auto* response = &result->response.emplace<etcdserverpb::DeleteRangeResponse>();
-      const auto& request = Parse<etcdserverpb::DeleteRangeRequest>(command);
-      SetStatus(transaction.DeleteRange(request, response), result);
+    case CommandType::kDeleteRange:
+      Write(command, answer_wanted, &Transaction::DeleteRange, result);
       break;
-    }
-    case CommandType::kTxn: {
-      Transaction transaction(&writer_, applied_.compact_revision);
-      auto* response = &result->response.emplace<etcdserverpb::TxnResponse>();
-      SetStatus(transaction.Run(Parse<etcdserverpb::TxnRequest>(command), response), result);
+    case CommandType::kTxn:
+      Write(command, answer_wanted, &Transaction::Run, result);
       break;
-    }
     case CommandType::kCompact: {
       auto* response = &result->response.emplace<etcdserverpb::CompactionResponse>();
       const auto& request = Parse<etcdserverpb::CompactionRequest>(command);

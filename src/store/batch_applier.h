@@ -3,6 +3,8 @@
 
 #include <google/protobuf/arena.h>
 
+#include <cstddef>
+
 #include "common/types.h"
 #include "store/applied_record.h"
 #include "store/apply_result.h"
@@ -11,6 +13,7 @@
 #include "store/command.h"
 #include "store/engine.h"
 #include "store/session_table.h"
+#include "store/txn.h"
 
 namespace raftkv::store {
 
@@ -24,8 +27,13 @@ class BatchApplier {
   BatchApplier(Engine* engine, SessionTable* sessions, ClusterState* cluster,
                NewestVersions* newest, const AppliedRecord& before, rocksdb::WriteBatch* batch);
 
-  // Aborts if the entry does not follow the last one or can't be decoded.
-  void Apply(const Entry& entry, ApplyResult* result);
+  // Aborts if the entry does not follow the last one or can't be decoded. `awaited`: somebody wants
+  // the answer; `result` may lack what was read for it otherwise.
+  void Apply(const Entry& entry, bool awaited, ApplyResult* result);
+
+  // Whether the next entry had better go into another batch: what the changes take in memory until
+  // this one is written, or the answers until they are given, has become much.
+  bool full() const { return writer_.overlay_bytes() + answer_bytes_ >= kBatchBytesMax; }
 
   // Adds what remains to the batch, the applied record among it. Once, last.
   void Finish();
@@ -35,8 +43,13 @@ class BatchApplier {
   bool cluster_changed() const { return cluster_changed_; }
 
  private:
-  void ApplyCommand(const Command& command, ApplyResult* result);
-  void Execute(const Command& command, ApplyResult* result);
+  static constexpr size_t kBatchBytesMax = 64 << 20;
+
+  void ApplyCommand(const Command& command, bool awaited, ApplyResult* result);
+  void Execute(const Command& command, bool answer_wanted, ApplyResult* result);
+  template <typename Request, typename Response>
+  void Write(const Command& command, bool answer_wanted,
+             Status (Transaction::*write)(const Request&, Response*), ApplyResult* result);
   template <typename Request>
   const Request& Parse(const Command& command);
   Status Compact(int64_t revision, etcdserverpb::CompactionResponse* response);
@@ -52,6 +65,7 @@ class BatchApplier {
   ClusterState* cluster_;
   AppliedRecord applied_;
   bool cluster_changed_ = false;
+  size_t answer_bytes_ = 0;
   google::protobuf::Arena arena_;  // requests: the writer's overlay points into them
   BatchWriter writer_;
 };

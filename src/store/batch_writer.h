@@ -1,6 +1,7 @@
 // Collects what a run of entries changes into one RocksDB batch, and lets later entries see it.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -46,6 +47,8 @@ class BatchWriter {
 
   MvccView* view() { return &view_; }
   Overlay* overlay() { return &overlay_; }
+  // About what the changes take in memory until they are written.
+  size_t overlay_bytes() const { return overlay_.bytes(); }
   rocksdb::ColumnFamilyHandle* kv() { return kv_.get(); }
   rocksdb::WriteBatch* batch() { return batch_; }
 

@@ -1,6 +1,19 @@
 #include "store/kv_errors.h"
 
+#include <string>
+#include <string_view>
+
 namespace raftkv::store {
+namespace {
+
+// raftkvctl goes by it too.
+constexpr std::string_view kApplied = "raftkv: the write was applied once, at revision ";
+
+std::string AppliedAt(int64_t revision) {
+  return std::string(kApplied) + std::to_string(revision) + "; ";
+}
+
+}  // namespace
 
 // Codes are those of etcd's gRPC errors; the edge maps them one to one.
 
@@ -59,6 +72,12 @@ Status ErrBadLeaderTransferee() {
   return {Code::kFailedPrecondition, "etcdserver: bad leader transferee"};
 }
 
+Status ErrTooManyDeletes(uint64_t keys_max, uint64_t key_bytes_max) {
+  return {Code::kInvalidArgument,
+          "raftkv: this would delete more than " + std::to_string(keys_max) + " keys (or " +
+              std::to_string(key_bytes_max) + " bytes of keys) at once; delete in smaller ranges"};
+}
+
 Status ErrSessionSequenceStale() {
   return {Code::kFailedPrecondition,
           "raftkv: the session has already gone past this sequence number"};
@@ -72,9 +91,17 @@ Status ErrSessionUnknown() {
 Status ErrTooManySessions() { return {Code::kResourceExhausted, "raftkv: too many sessions"}; }
 
 Status ErrSessionAnswerTooLarge(int64_t revision) {
-  return {Code::kOutOfRange, "raftkv: the write was applied once, at revision " +
-                                 std::to_string(revision) +
-                                 "; its answer was too large to be kept for a repetition"};
+  return {Code::kOutOfRange,
+          AppliedAt(revision) + "its answer was too large to be kept for a repetition"};
 }
+
+Status ErrAnswerTooLarge(int64_t revision) {
+  return {Code::kResourceExhausted,
+          AppliedAt(revision) +
+              "its answer was too large to be given: read in parts, with a limit, at that "
+              "revision or the one before it"};
+}
+
+bool SaysApplied(const Status& status) { return status.message().starts_with(kApplied); }
 
 }  // namespace raftkv::store

@@ -29,6 +29,9 @@ Status ErrStopped();                // etcdserver: server stopped
 Status ErrMemberNotFound();         // etcdserver: member not found
 Status ErrBadLeaderTransferee();    // etcdserver: bad leader transferee
 
+// A write that would delete more (delete_count.h). Ours, not etcd's.
+Status ErrTooManyDeletes(uint64_t keys_max, uint64_t key_bytes_max);
+
 // Sessions (ours, not etcd's).
 Status ErrSessionSequenceStale();  // an older write than the session's last; its answer is gone
 Status ErrSessionUnknown();        // sequence above 1 for a session that does not exist (expired)
@@ -36,5 +39,11 @@ Status ErrTooManySessions();
 // A repeated write whose first answer was too large to keep: it was applied, once, and its answer
 // said `revision`.
 Status ErrSessionAnswerTooLarge(int64_t revision);
+
+// Answers to writes (ours, not etcd's). The write was applied, and its answer would have said
+// `revision`, but held more than kWriteAnswerBytesMax (answer_room.h).
+Status ErrAnswerTooLarge(int64_t revision);
+// Whether `status`, though an error, says that the write was applied.
+bool SaysApplied(const Status& status);
 
 }  // namespace raftkv::store

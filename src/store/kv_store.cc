@@ -11,6 +11,7 @@
 #include "common/check.h"
 #include "common/mutation.h"
 #include "store/batch_applier.h"
+#include "store/delete_count.h"
 #include "store/kv_errors.h"
 #include "store/live_hash.h"
 #include "store/mvcc.h"
@@ -154,23 +155,36 @@ StatusOr<AppliedRecord> KvStore::DurableApplied() const {
   return DecodeAppliedRecord(*bytes);
 }
 
-void KvStore::Apply(std::span<const Entry> entries, std::vector<ApplyResult>* results) {
-  results->clear();
-  results->resize(entries.size());
-  if (entries.empty()) return;
+size_t KvStore::ApplySome(std::span<const Entry> entries, size_t first,
+                          const std::vector<bool>& awaited, std::vector<ApplyResult>* results) {
   StopCountingOnThisThread();
   BatchApplier applier(engine_, &*sessions_, &cluster_, newest_.get(), current_, &batch_);
-  for (size_t i = 0; i < entries.size(); ++i) applier.Apply(entries[i], &(*results)[i]);
+  size_t next = first;
+  do {
+    applier.Apply(entries[next], awaited[next], &(*results)[next]);
+  } while (++next < entries.size() && !applier.full());
   applier.Finish();
   Write(&batch_);
   ClearForReuse(&batch_);
-  if (Mutated(Mutation::kAppliedApart) && entries.back().index.value() % 2 == 0) {
+  if (Mutated(Mutation::kAppliedApart) && entries[next - 1].index.value() % 2 == 0) {
     rocksdb::WriteBatch apart;
     (void)apart.Put(engine_->kv().get(), AppliedKey(), EncodeAppliedRecord(applier.applied()));
     Write(&apart);
   }
   current_ = applier.applied();
   Publish(current_, applier.cluster_changed());
+  return next;
+}
+
+void KvStore::Apply(std::span<const Entry> entries, const std::vector<bool>& awaited,
+                    std::vector<ApplyResult>* results) {
+  results->clear();
+  results->resize(entries.size());
+  for (size_t next = 0; next < entries.size();) next = ApplySome(entries, next, awaited, results);
+}
+
+void KvStore::Apply(std::span<const Entry> entries, std::vector<ApplyResult>* results) {
+  Apply(entries, std::vector<bool>(entries.size(), true), results);
 }
 
 bool KvStore::CompactStep(size_t versions_max) {
@@ -220,7 +234,8 @@ StatusOr<etcdserverpb::RangeResponse> KvStore::Range(
                         : MvccView::ForRange(engine_->db(), kv, range);
   });
   etcdserverpb::RangeResponse response;
-  RAFTKV_RETURN_IF_ERROR(ReadRange(&view, bounds, request, &response));
+  AnswerRoom room = AnswerRoom::Unbounded();
+  RAFTKV_RETURN_IF_ERROR(ReadRange(&view, bounds, request, &room, &response));
   return response;
 }
 
@@ -270,7 +285,8 @@ std::optional<StatusOr<etcdserverpb::RangeResponse>> KvStore::GetInMemory(
   if (GetRemembered(request, &response)) return response;
   auto [view, bounds] =
       Take([this](const FamilyHandle& kv) { return MvccView::ForKeyInMemory(engine_->db(), kv); });
-  const Status status = ReadRange(&view, bounds, request, &response);
+  AnswerRoom room = AnswerRoom::Unbounded();
+  const Status status = ReadRange(&view, bounds, request, &room, &response);
   if (view.missed()) return std::nullopt;
   if (!status.ok()) return status;
   return response;
@@ -285,6 +301,16 @@ StatusOr<etcdserverpb::TxnResponse> KvStore::ReadOnlyTxn(
   RAFTKV_RETURN_IF_ERROR(Transaction(&view, bounds).Run(request, &response));
   return response;
 }
+
+template <typename Request>
+Status KvStore::CheckDeletes(const Request& request) const {
+  auto [view, bounds] =
+      Take([this](const FamilyHandle& kv) { return MvccView::ForAll(engine_->db(), kv); });
+  return store::CheckDeletes(&view, bounds.revision, request);
+}
+
+template Status KvStore::CheckDeletes(const etcdserverpb::DeleteRangeRequest&) const;
+template Status KvStore::CheckDeletes(const etcdserverpb::TxnRequest&) const;
 
 std::optional<Membership> KvStore::Configuration() const {
   std::lock_guard lock(mutex_);

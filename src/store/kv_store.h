@@ -4,6 +4,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -49,10 +50,21 @@ class KvStore {
   // The applied record on disk: what a crash now would leave (DESIGN fact 2).
   StatusOr<AppliedRecord> DurableApplied() const;
 
-  // Applies entries in order, all of them in one RocksDB batch without WAL, together with the
-  // applied record. `results` gets one per entry (monostate for no-ops). Requests that fail
-  // (compacted, key not found...) are results; an entry that can't be decoded or a RocksDB error
-  // aborts the process: going on would let this replica diverge.
+  // Applies entries in order, from the one at position `first` on, in one RocksDB batch without
+  // WAL, together with the applied record. Returns the position behind the last it applied: not all
+  // when they take much memory. Their `results` (one per entry, empty before; monostate for no-ops)
+  // are at the same positions. Requests that fail (compacted, key not found...) are results; an
+  // entry that can't be decoded or a RocksDB error aborts the process: going on would let this
+  // replica diverge.
+  //
+  // `awaited` says by position whose answer somebody waits for. The response to others may lack
+  // what was read for it: nobody pays for that on a follower or in a replay.
+  size_t ApplySome(std::span<const Entry> entries, size_t first, const std::vector<bool>& awaited,
+                   std::vector<ApplyResult>* results);
+  // All of them.
+  void Apply(std::span<const Entry> entries, const std::vector<bool>& awaited,
+             std::vector<ApplyResult>* results);
+  // All of them, with every answer.
   void Apply(std::span<const Entry> entries, std::vector<ApplyResult>* results);
 
   // Removes old versions that the compact revision made unreachable, looking at up to
@@ -91,6 +103,11 @@ class KvStore {
       const etcdserverpb::RangeRequest& request) const;
   // A transaction for which IsReadOnly holds.
   StatusOr<etcdserverpb::TxnResponse> ReadOnlyTxn(const etcdserverpb::TxnRequest& request) const;
+
+  // Whether one write may delete what `request`, a DeleteRangeRequest or a TxnRequest, would delete
+  // now (delete_count.h). Reads that, up to the bound.
+  template <typename Request>
+  Status CheckDeletes(const Request& request) const;
 
   // Published member attributes (name, client URLs), by node id. Open has read them all; a record
   // that is damaged since aborts the process.

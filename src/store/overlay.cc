@@ -14,6 +14,7 @@ void Overlay::Add(const KeyVersion& version) {
   auto [it, added] = versions_.try_emplace(version.key);
   if (!added) it->second.older.push_back(it->second.newest);
   it->second.newest = version;
+  bytes_ += kVersionBytes + kVersionKeys * version.key.size() + version.value.size();
 }
 
 std::string_view Overlay::Keep(std::string_view bytes) { return kept_.emplace_back(bytes); }

@@ -2,6 +2,7 @@
 // later entries of the batch, and later operations of a transaction, must see them.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -24,6 +25,12 @@ struct KeyVersion {
   int64_t lease = 0;
   std::string_view value;
 };
+
+// What a version takes until its batch is written, beside its value: a node of the map, two records
+// in RocksDB's batch, two in its memtable; its key is in all of these. Measured with a million
+// deletes: 350 bytes with keys of 10, 550 with 100, 4,800 with 1,000.
+inline constexpr size_t kVersionBytes = 350;
+inline constexpr size_t kVersionKeys = 5;
 
 // Owned by the apply thread.
 class Overlay {
@@ -48,11 +55,14 @@ class Overlay {
 
   const Versions* Find(std::string_view key) const;
   const Map& versions() const { return versions_; }
+  // About what it takes, and what comes of it once it is written: see kVersionBytes.
+  size_t bytes() const { return bytes_; }
 
  private:
   std::pmr::monotonic_buffer_resource memory_;  // of the map's nodes; all go together
   Map versions_;
   std::deque<std::string> kept_;
+  size_t bytes_ = 0;
 };
 
 }  // namespace raftkv::store

@@ -45,7 +45,7 @@ bool PassesFilters(const RangeRequest& request, const KeyVersion& version) {
 }
 
 // Takes the keys of a range in key order and keeps those that the answer needs: in the answer
-// itself, where key order is what was asked for.
+// itself, where key order is what was asked for. What it holds is taken from the answer's room.
 class Collector {
  private:
   // Equal elements are ordered by key, ascending. (etcd's order of these is unspecified.)
@@ -58,8 +58,8 @@ class Collector {
   }
 
  public:
-  Collector(const RangeRequest& request, etcdserverpb::RangeResponse* response)
-      : request_(request), response_(response) {
+  Collector(const RangeRequest& request, AnswerRoom* room, etcdserverpb::RangeResponse* response)
+      : request_(request), room_(room), response_(response) {
     order_ = request.sort_order();
     // etcd returns keys in order anyway, and takes "no order" for ascending with another target.
     if (order_ == RangeRequest::NONE && request.sort_target() != RangeRequest::KEY) {
@@ -74,21 +74,30 @@ class Collector {
     }
   }
 
-  void Add(const KeyVersion& version) {
+  // False: there is no room for it, and no use in going on.
+  bool Add(const KeyVersion& version) {
     ++count_;
     if (request_.count_only() || matched_ >= fetch_limit_ || !PassesFilters(request_, version)) {
-      return;
+      return true;
     }
     ++matched_;
+    if (!sorts_ && Kept() >= limit_) return true;
     KeyVersion kept = version;
     if (request_.keys_only() && request_.sort_target() != RangeRequest::VALUE) kept.value = {};
+    const size_t bytes = AnswerBytes(kept);
+    if (!room_->Take(bytes)) return false;
     if (!sorts_) {
-      if (Kept() < limit_) ToKeyValue(kept, response_->add_kvs());
-      return;
+      ToKeyValue(kept, response_->add_kvs());
+      return true;
     }
     ToKeyValue(kept, &kvs_.emplace_back());
+    unsorted_bytes_ += bytes;
     // Memory stays bounded by the limit, not by the range.
-    if (limit_ <= UINT64_MAX / 4 && kvs_.size() >= 2 * limit_ + 1024) Truncate();
+    if (limit_ <= UINT64_MAX / 4 &&
+        (kvs_.size() >= 2 * limit_ + 1024 || unsorted_bytes_ >= kUnsortedBytesMax)) {
+      Truncate();
+    }
+    return true;
   }
 
   void Finish() {
@@ -106,17 +115,23 @@ class Collector {
   }
 
  private:
+  // Gathered before what is behind the limit is dropped. Part of what kWriteAnswerBytesMax means.
+  static constexpr size_t kUnsortedBytesMax = 16 << 20;
+
   uint64_t Kept() const { return static_cast<uint64_t>(response_->kvs_size()); }
 
   // Keeps the first `limit_` in sort order.
   void Truncate() {
+    unsorted_bytes_ = 0;
     if (kvs_.size() <= limit_) return;
     auto end = kvs_.begin() + static_cast<ptrdiff_t>(limit_);
     std::nth_element(kvs_.begin(), end, kvs_.end(), Before());
+    for (auto it = end; it != kvs_.end(); ++it) room_->Return(AnswerBytes(*it));
     kvs_.erase(end, kvs_.end());
   }
 
   const RangeRequest& request_;
+  AnswerRoom* const room_;
   etcdserverpb::RangeResponse* const response_;
   RangeRequest::SortOrder order_;
   bool sorts_ = false;                 // key order is not enough
@@ -125,6 +140,7 @@ class Collector {
   int64_t count_ = 0;
   uint64_t matched_ = 0;
   std::vector<KeyValue> kvs_;  // of what is to be sorted
+  size_t unsorted_bytes_ = 0;  // of those added since the last truncation
 };
 
 }  // namespace
@@ -146,15 +162,17 @@ Status CheckReadRevision(int64_t revision, const ReadBounds& bounds) {
 }
 
 Status ReadRange(MvccView* view, const ReadBounds& bounds, const RangeRequest& request,
-                 etcdserverpb::RangeResponse* response) {
+                 AnswerRoom* room, etcdserverpb::RangeResponse* response) {
   RAFTKV_RETURN_IF_ERROR(CheckReadRevision(request.revision(), bounds));
   const int64_t at = request.revision() > 0 ? request.revision() : bounds.revision;
-  Collector collector(request, response);
-  RAFTKV_RETURN_IF_ERROR(view->Scan(KeyRange::Of(request.key(), request.range_end()), at,
-                                    [&collector](const KeyVersion& version) {
-                                      collector.Add(version);
-                                      return true;
-                                    }));
+  Collector collector(request, room, response);
+  RAFTKV_RETURN_IF_ERROR(
+      view->Scan(KeyRange::Of(request.key(), request.range_end()), at,
+                 [&collector](const KeyVersion& version) { return collector.Add(version); }));
+  if (room->given_up()) {
+    *response = {};  // unlike Clear, frees what it held
+    return Status::Ok();
+  }
   collector.Finish();
   response->mutable_header()->set_revision(bounds.revision);
   return Status::Ok();
@@ -162,7 +180,8 @@ Status ReadRange(MvccView* view, const ReadBounds& bounds, const RangeRequest& r
 
 void AnswerOneKey(const KeyVersion* version, const ReadBounds& bounds, const RangeRequest& request,
                   etcdserverpb::RangeResponse* response) {
-  Collector collector(request, response);
+  AnswerRoom room = AnswerRoom::Unbounded();
+  Collector collector(request, &room, response);
   if (version != nullptr) collector.Add(*version);
   collector.Finish();
   response->mutable_header()->set_revision(bounds.revision);

@@ -25,16 +25,23 @@ void ParseInto(const SessionRecord& record, ApplyResult* result) {
 
 SessionRecord ToSessionRecord(const ApplyResult& result) {
   SessionRecord record;
+  const auto too_large = [&record](int64_t revision) {
+    record.kind = AnswerKind::kTooLarge;
+    AppendVarint(&record.answer, static_cast<uint64_t>(revision));
+  };
+  if (result.given_up_at != 0) {
+    too_large(result.given_up_at);
+    return record;
+  }
   record.status = result.status;
   record.kind = kKinds[result.response.index()];
   std::visit(
-      [&record](const auto& response) {
+      [&](const auto& response) {
         if constexpr (!std::is_same_v<std::decay_t<decltype(response)>, std::monostate>) {
           if (response.ByteSizeLong() <= kSessionAnswerBytesMax) {
             response.SerializeToString(&record.answer);
           } else {
-            record.kind = AnswerKind::kTooLarge;
-            AppendVarint(&record.answer, static_cast<uint64_t>(response.header().revision()));
+            too_large(response.header().revision());
           }
         }
       },

@@ -7,7 +7,8 @@
 namespace raftkv::store {
 
 // Sequence and time are left for the session table. An answer over kSessionAnswerBytesMax is
-// replaced by the revision it reported.
+// replaced by the revision it reported, and so is one that was given up while it was built: the
+// record must not depend on which of the two happened.
 SessionRecord ToSessionRecord(const ApplyResult& result);
 
 // The first answer again, byte for byte; ErrSessionAnswerTooLarge if it was not kept. Aborts on a

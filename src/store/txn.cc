@@ -59,8 +59,11 @@ bool KeepsSomething(const etcdserverpb::PutRequest& request) {
 
 }  // namespace
 
-Transaction::Transaction(BatchWriter* writer, int64_t compact_revision)
-    : view_(writer->view()), bounds_{writer->begin_revision(), compact_revision}, writer_(writer) {
+Transaction::Transaction(BatchWriter* writer, int64_t compact_revision, const AnswerRoom& room)
+    : view_(writer->view()),
+      bounds_{writer->begin_revision(), compact_revision},
+      writer_(writer),
+      room_(room) {
   writer_->Begin();
 }
 
@@ -89,11 +92,14 @@ Status Transaction::Put(const etcdserverpb::PutRequest& request,
 Status Transaction::ExecutePut(const etcdserverpb::PutRequest& request,
                                etcdserverpb::PutResponse* response) {
   std::optional<KeyVersion> previous;
-  const bool needs_value = request.prev_kv() || request.ignore_value();
+  const bool answers = request.prev_kv() && room_.open();
+  const bool needs_value = answers || request.ignore_value();
   RAFTKV_RETURN_IF_ERROR(needs_value
                              ? view_->Get(request.key(), bounds().revision, &previous)
                              : view_->GetWithoutValue(request.key(), bounds().revision, &previous));
-  if (request.prev_kv() && previous) ToKeyValue(*previous, response->mutable_prev_kv());
+  if (answers && previous && room_.Take(AnswerBytes(*previous))) {
+    ToKeyValue(*previous, response->mutable_prev_kv());
+  }
 
   std::string_view value = request.value();
   int64_t lease = request.lease();
@@ -120,8 +126,12 @@ Status Transaction::DeleteRange(const etcdserverpb::DeleteRangeRequest& request,
                                      bounds().revision, [&](const KeyVersion& version) {
                                        found.emplace_back(writer_->overlay()->Keep(version.key),
                                                           version.mod);
-                                       if (request.prev_kv())
+                                       if (!request.prev_kv() || !room_.open()) return true;
+                                       if (room_.Take(AnswerBytes(version))) {
                                          ToKeyValue(version, response->add_prev_kvs());
+                                       } else {
+                                         *response = {};  // unlike Clear, frees what it held
+                                       }
                                        return true;
                                      }));
   for (const auto& [key, mod] : found) writer_->Delete(key, mod);
@@ -215,16 +225,31 @@ Status Transaction::Execute(const TxnRequest& request, etcdserverpb::TxnResponse
   bool succeeded = false;
   const Ops& ops = NextBranch(request, &succeeded);
   response->set_succeeded(succeeded);
+  under_way_.push_back(response);
   for (const RequestOp& op : ops) {
     RAFTKV_RETURN_IF_ERROR(ExecuteOp(op, response->add_responses()));
+    if (room_.given_up()) FreeAnswers();
   }
+  under_way_.pop_back();
   return Status::Ok();
+}
+
+// What was gathered at every level. Of the outer ones the last answer is still being written.
+void Transaction::FreeAnswers() {
+  for (etcdserverpb::TxnResponse* response : under_way_) {
+    auto* answers = response->mutable_responses();
+    answers->DeleteSubrange(0, answers->size() - (response == under_way_.back() ? 0 : 1));
+  }
 }
 
 Status Transaction::ExecuteOp(const RequestOp& op, etcdserverpb::ResponseOp* response) {
   switch (op.request_case()) {
     case RequestOp::kRequestRange:
-      return ReadRange(view_, bounds(), op.request_range(), response->mutable_response_range());
+      // It can't fail: its revision was checked before anything was done, and there are only more
+      // since. So it may be left out where nobody gets to see it.
+      if (!room_.open()) return Status::Ok();
+      return ReadRange(view_, bounds(), op.request_range(), &room_,
+                       response->mutable_response_range());
     case RequestOp::kRequestPut:
       RAFTKV_CHECK(writer_ != nullptr, "a put in a read-only transaction");
       return ExecutePut(op.request_put(), response->mutable_response_put());

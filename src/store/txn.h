@@ -9,6 +9,7 @@
 
 #include "common/status.h"
 #include "rpc.pb.h"
+#include "store/answer_room.h"
 #include "store/batch_writer.h"
 #include "store/mvcc_view.h"
 #include "store/range_read.h"
@@ -21,9 +22,10 @@ class Transaction {
  public:
   // For reads only.
   Transaction(MvccView* view, const ReadBounds& bounds)
-      : view_(view), bounds_(bounds), writer_(nullptr) {}
-  // For writes. Begins and ends a revision of `writer`.
-  Transaction(BatchWriter* writer, int64_t compact_revision);
+      : view_(view), bounds_(bounds), writer_(nullptr), room_(AnswerRoom::Unbounded()) {}
+  // For writes. Begins and ends a revision of `writer`. What is changed, and the status, are the
+  // same whatever `room` there is for what is read.
+  Transaction(BatchWriter* writer, int64_t compact_revision, const AnswerRoom& room);
   ~Transaction();
 
   Transaction(const Transaction&) = delete;
@@ -33,6 +35,10 @@ class Transaction {
   Status DeleteRange(const etcdserverpb::DeleteRangeRequest& request,
                      etcdserverpb::DeleteRangeResponse* response);
   Status Run(const etcdserverpb::TxnRequest& request, etcdserverpb::TxnResponse* response);
+
+  // What there was no room for is missing in the response. Where the room has given up, nothing but
+  // the response's header means anything.
+  const AnswerRoom& room() const { return room_; }
 
  private:
   using Ops = google::protobuf::RepeatedPtrField<etcdserverpb::RequestOp>;
@@ -49,6 +55,7 @@ class Transaction {
   Status Execute(const etcdserverpb::TxnRequest& request, etcdserverpb::TxnResponse* response);
   Status ExecuteOp(const etcdserverpb::RequestOp& op, etcdserverpb::ResponseOp* response);
   Status ExecutePut(const etcdserverpb::PutRequest& request, etcdserverpb::PutResponse* response);
+  void FreeAnswers();
 
   MvccView* view_;
   ReadBounds bounds_;    // before the first change
@@ -57,6 +64,8 @@ class Transaction {
   // they stand in the branches taken; and the next to be looked at.
   std::vector<bool> path_;
   size_t next_ = 0;
+  AnswerRoom room_;
+  std::vector<etcdserverpb::TxnResponse*> under_way_;  // the outermost first
 };
 
 }  // namespace raftkv::store

@@ -7,6 +7,8 @@
 #include <thread>
 
 #include "server/loop_node.h"
+#include "server/rpc_status.h"
+#include "store/kv_errors.h"
 
 namespace raftkv::server {
 namespace {
@@ -167,6 +169,69 @@ TEST_F(AlarmTest, TheCorruptMemberItselfServesNoReadsEither) {
   EXPECT_EQ(Alarm(AlarmRequest::GET, 0, etcdserverpb::NONE), "");
   ASSERT_EQ(Alarm(AlarmRequest::DEACTIVATE, 1, etcdserverpb::CORRUPT), "");
   EXPECT_EQ(Put(), "");
+}
+
+// With keys or values that are too much for one write.
+class LargeWriteTest : public BackendTest {
+ protected:
+  void PutAll(const std::vector<std::pair<std::string, std::string>>& pairs) {
+    for (const auto& [key, value] : pairs) {
+      ASSERT_TRUE(Await(node_.Put(key, value)).status.ok());
+    }
+  }
+  std::string DeleteAll(const std::string& key, const std::string& end, bool in_txn) {
+    etcdserverpb::DeleteRangeRequest request;
+    request.set_key(key);
+    request.set_range_end(end);
+    if (!in_txn) {
+      return Call<etcdserverpb::DeleteRangeResponse>(
+          [&](auto done) { backend_.DeleteRange(request, {}, std::move(done)); });
+    }
+    etcdserverpb::TxnRequest txn;
+    *txn.add_success()->mutable_request_delete_range() = request;
+    return Call<etcdserverpb::TxnResponse>(
+        [&](auto done) { backend_.Txn(txn, {}, std::move(done)); });
+  }
+};
+
+TEST_F(LargeWriteTest, AnAnswerThatIsTooLargeIsAnErrorThatSaysThatTheWriteWasApplied) {
+  const std::string value(17 << 20, 'v');
+  PutAll({{"a1", value}, {"a2", value}, {"a3", value}, {"a4", value}});
+  etcdserverpb::TxnRequest txn;
+  auto* range = txn.add_success()->mutable_request_range();
+  range->set_key("a");
+  range->set_range_end("b");
+  txn.add_success()->mutable_request_put()->set_key("b");
+  const std::string text =
+      Call<etcdserverpb::TxnResponse>([&](auto done) { backend_.Txn(txn, {}, std::move(done)); });
+  EXPECT_EQ(text,
+            "raftkv: the write was applied once, at revision 6; its answer was too large to be "
+            "given: read in parts, with a limit, at that revision or the one before it");
+  EXPECT_EQ(ToGrpcCode(last_.code()), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_STREQ(OutcomeOf(last_), "applied");
+  EXPECT_EQ(node_.store().revision(), 6);
+}
+
+TEST_F(LargeWriteTest, ADeleteOfTooManyKeysIsRefusedBeforeItIsProposed) {
+  const std::string tail(24 << 20, 'k');
+  PutAll({{"a1" + tail, "1"}, {"a2" + tail, "1"}, {"a3" + tail, "1"}, {"a4" + tail, "1"}});
+  const int64_t revision = node_.store().revision();
+  for (const bool in_txn : {false, true}) {
+    EXPECT_EQ(DeleteAll("a", "b", in_txn),
+              "raftkv: this would delete more than 1000000 keys (or 100000000 bytes of keys) at "
+              "once; delete in smaller ranges");
+    EXPECT_STREQ(OutcomeOf(last_), "not-applied");
+  }
+  EXPECT_EQ(node_.store().revision(), revision);
+  EXPECT_EQ(DeleteAll("a", "a4", false), "");
+  EXPECT_EQ(DeleteAll("a", "b", true), "");
+  EXPECT_EQ(node_.store().revision(), revision + 2);
+}
+
+TEST(Outcome, SaysWhatBecameOfAWriteThatFailed) {
+  EXPECT_STREQ(OutcomeOf({Code::kOutcomeUnknown, "etcdserver: request timed out"}), "unknown");
+  EXPECT_STREQ(OutcomeOf({Code::kUnavailable, "etcdserver: no leader"}), "not-applied");
+  EXPECT_STREQ(OutcomeOf(store::ErrSessionAnswerTooLarge(7)), "applied");
 }
 
 // A node whose raft takes its turns on the event loop, with the key "k" put.

@@ -77,6 +77,39 @@ TEST(ApplyLoop, BatchesAreCutAtTheirBounds) {
   EXPECT_EQ(answered, 20);
 }
 
+// Where answers take much memory, they are given before all that was pending is applied.
+TEST(ApplyLoop, LargeAnswersAreGivenBatchByBatch) {
+  TestNode node;
+  node.Put("k", std::string(22 << 20, 'v'));
+  std::vector<uint64_t> ends;
+  std::vector<std::pair<size_t, size_t>> answers;  // batches before it, bytes
+  {
+    ApplyLoop loop(&node.store(), {},
+                   [&](Index applied, uint64_t) { ends.push_back(applied.value()); });
+    ApplyBatch batch;
+    for (size_t i = 0; i < 5; ++i) {
+      etcdserverpb::TxnRequest txn;
+      txn.add_success()->mutable_request_range()->set_key("k");
+      *txn.add_success()->mutable_request_put() = PutOf("a", "1");
+      node.Append(CommandType::kTxn, txn);
+      batch.entries.push_back(node.log().back());
+      if (i == 1) continue;  // nobody waits for it
+      batch.waiters.emplace_back(i, [&](ApplyResult&& result) {
+        answers.emplace_back(ends.size(), std::get<etcdserverpb::TxnResponse>(result.response)
+                                                  .responses(0)
+                                                  .response_range()
+                                                  .kvs(0)
+                                                  .value()
+                                                  .size() >>
+                                              20);
+      });
+    }
+    loop.Submit(std::move(batch));
+  }
+  EXPECT_EQ(ends, (std::vector<uint64_t>{5, 6}));
+  EXPECT_EQ(answers, (std::vector<std::pair<size_t, size_t>>{{0, 22}, {0, 22}, {0, 22}, {1, 22}}));
+}
+
 TEST(ApplyLoop, WhenAppliedAnswersAtOnceIfItIs) {
   TestNode node;
   node.Put("a", "1");

@@ -68,7 +68,8 @@ class ModelRun {
   }
 
   // The log that was made, applied to another store in other batches, with compaction at other
-  // times, restarts and crashes: what is stored must be the same, byte for byte.
+  // times, restarts and crashes, and others waiting for answers: what is stored must be the same,
+  // byte for byte.
   void CheckSameLogSameState() {
     TestNode other(Options());
     for (const Entry& entry : node_.log()) {
@@ -80,7 +81,9 @@ class ModelRun {
     while (other.store().applied().position.index.value() < other.last_index()) {
       const uint64_t from = other.store().applied().position.index.value();
       const uint64_t size = std::min(rng_.Between(1, 60), other.last_index() - from);
-      other.store().Apply(std::span(other.log()).subspan(from, size), &ignored);
+      std::vector<bool> awaited;
+      for (uint64_t i = 0; i < size; ++i) awaited.push_back(rng_.Percent(50));
+      other.store().Apply(std::span(other.log()).subspan(from, size), awaited, &ignored);
       if (rng_.Percent(20)) other.store().CompactStep(rng_.Between(1, 50));
       if (rng_.Percent(3)) {
         ASSERT_TRUE(other.engine().FlushKv().ok());

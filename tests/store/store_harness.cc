@@ -108,24 +108,24 @@ Index TestNode::AppendConfig(const Membership& membership) {
   return index;
 }
 
-std::vector<ApplyResult> TestNode::ApplyPending(size_t batch) {
+std::vector<ApplyResult> TestNode::ApplyPending(size_t batch, bool awaited) {
   std::vector<ApplyResult> all;
   std::vector<ApplyResult> results;
   for (uint64_t from = store_->applied().position.index.value(); from < log_.size();) {
     const size_t size = batch == 0 ? log_.size() - from : std::min(batch, log_.size() - from);
-    store_->Apply(std::span(log_).subspan(from, size), &results);
+    store_->Apply(std::span(log_).subspan(from, size), std::vector<bool>(size, awaited), &results);
     for (ApplyResult& result : results) all.push_back(std::move(result));
     from += size;
   }
   return all;
 }
 
-void TestNode::Replay(size_t batch) { ApplyPending(batch); }
+void TestNode::Replay(size_t batch) { ApplyPending(batch, /*awaited=*/false); }
 
 ApplyResult TestNode::Apply(CommandType type, const google::protobuf::MessageLite& request,
-                            const SessionRef& session, uint64_t time_ms) {
+                            const SessionRef& session, uint64_t time_ms, bool awaited) {
   Append(type, request, session, time_ms);
-  std::vector<ApplyResult> results = ApplyPending();
+  std::vector<ApplyResult> results = ApplyPending(/*batch=*/0, awaited);
   RAFTKV_CHECK(results.size() == 1, "something else was pending");
   return std::move(results[0]);
 }

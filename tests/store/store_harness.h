@@ -54,11 +54,11 @@ class TestNode {
   Index AppendNoop();
   Index AppendConfig(const Membership& membership);
   // Applies what was appended and not applied, in batches of `batch` (0: all in one).
-  std::vector<ApplyResult> ApplyPending(size_t batch = 0);
+  std::vector<ApplyResult> ApplyPending(size_t batch = 0, bool awaited = true);
 
   // Append and apply one.
   ApplyResult Apply(CommandType type, const google::protobuf::MessageLite& request,
-                    const SessionRef& session = {}, uint64_t time_ms = 0);
+                    const SessionRef& session = {}, uint64_t time_ms = 0, bool awaited = true);
   ApplyResult Put(const std::string& key, const std::string& value);
   ApplyResult Delete(const std::string& key, const std::string& end = "");
   ApplyResult Compact(int64_t revision);
@@ -72,7 +72,7 @@ class TestNode {
   void Crash();
   // Flushes, closes, opens.
   void Restart();
-  // Applies the log from the applied position on.
+  // Applies the log from the applied position on, with nobody waiting, as a node does.
   void Replay(size_t batch = 0);
   Status TryOpen();
   void Close();

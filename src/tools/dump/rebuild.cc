@@ -84,16 +84,17 @@ StatusOr<uint64_t> Replayer::Run(Index last, int64_t revision, const RebuildOpti
 
 uint64_t Replayer::Apply(const std::vector<Entry>& entries, const RebuildOptions& options) {
   std::vector<store::ApplyResult> results;
+  const std::vector<bool> nobody(entries.size(), false);  // waits for an answer
   const std::span<const Entry> all(entries);
   size_t begin = 0;
   for (size_t i = 0; options.alone && i < all.size(); ++i) {
     if (!options.alone(all[i])) continue;
-    kv_->Apply(all.subspan(begin, i - begin), &results);
-    kv_->Apply(all.subspan(i, 1), &results);
+    kv_->Apply(all.subspan(begin, i - begin), nobody, &results);
+    kv_->Apply(all.subspan(i, 1), nobody, &results);
     options.applied(all[i], engine_, kv_->revision());
     begin = i + 1;
   }
-  kv_->Apply(all.subspan(begin), &results);
+  kv_->Apply(all.subspan(begin), nobody, &results);
   return entries.size();
 }
 

@@ -44,7 +44,7 @@ class RpcFailed(Exception):
     @property
     def definite(self):
         """Whether the request was certainly not carried out."""
-        return self.code in REFUSED
+        return self.code in REFUSED and not self.text.startswith("raftkv: the write was applied")
 
 
 def prefix_end(prefix):
