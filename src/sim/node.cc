@@ -123,7 +123,7 @@ Status SimNode::OpenDirectory(Process* process, const Membership& bootstrap) {
 Status SimNode::Recover(Process* process) {
   process->log = std::make_unique<wal::LogStore>(process->engine.get());
   RAFTKV_ASSIGN_OR_RETURN(wal::RecoveredLog log, process->log->Recover());
-  RAFTKV_ASSIGN_OR_RETURN(process->store, store::KvStore::Open(process->engine.get(), options_.kv));
+  RAFTKV_ASSIGN_OR_RETURN(process->store, store::KvStore::Open(process->engine.get()));
   const LogPosition applied = process->store->applied().position;
   observer_->OnRecovered(*this, log, process->store->applied());
   RAFTKV_RETURN_IF_ERROR(KeepPromises(process, &log));
