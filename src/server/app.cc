@@ -366,6 +366,7 @@ Status App::Stop() {
   snapshot_sender_.reset();
   maintenance_.reset();
   replica_check_.reset();
+  session_limits_.reset();
   backend_.reset();
   log_writer_.reset();
   raft_loop_.reset();
