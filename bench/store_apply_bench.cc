@@ -145,7 +145,7 @@ class Bench {
   uint64_t index_ = 0;
   uint64_t sequence_ = 0;
   std::vector<std::string> known_;
-  TestNode node_{{}, BigEngine};
+  TestNode node_{BigEngine};
 };
 
 }  // namespace

@@ -217,10 +217,7 @@ StatusOr<wal::StartVerdict> App::Verify() {
                                            options_.cluster_id, options_.id));
   RAFTKV_ASSIGN_OR_RETURN(wal::StartVerdict verdict,
                           wal::CheckStart(recovered_, fence, options_.id, options_.data_dir));
-  store::KvStoreOptions kv_options;
-  kv_options.sessions_max = options_.max_sessions;
-  kv_options.session_ttl_ms = options_.session_ttl_ms;
-  RAFTKV_ASSIGN_OR_RETURN(kv_store_, store::KvStore::Open(engine_.get(), kv_options));
+  RAFTKV_ASSIGN_OR_RETURN(kv_store_, store::KvStore::Open(engine_.get()));
   RAFTKV_RETURN_IF_ERROR(log_store_->CheckApplied(kv_store_->applied().position, recovered_));
   return verdict;
 }
@@ -369,6 +366,7 @@ Status App::Stop() {
   snapshot_sender_.reset();
   maintenance_.reset();
   replica_check_.reset();
+  session_limits_.reset();
   backend_.reset();
   log_writer_.reset();
   raft_loop_.reset();

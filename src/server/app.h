@@ -20,6 +20,7 @@
 #include "server/raft_loop.h"
 #include "server/reader_pool.h"
 #include "server/replica_check.h"
+#include "server/session_limits_request.h"
 #include "server/snapshot_receiver.h"
 #include "server/snapshot_sender.h"
 #include "server/transport.h"
@@ -68,6 +69,7 @@ class App {
   void StartRaftLoop();
   void StartMaintenance();
   void MakeReplicaCheck();
+  void MakeSessionLimitsRequest();
   void StartSnapshotSender();
   Status StartSnapshotReceiver();
   AdminHooks MakeAdminHooks();
@@ -110,6 +112,8 @@ class App {
   std::unique_ptr<SnapshotReceiver> snapshot_receiver_;
   std::unique_ptr<wal::LogWriter> log_writer_;
   std::unique_ptr<Backend> backend_;
+  std::atomic<uint64_t> leads_in_term_{0};                // 0: this node does not lead
+  std::unique_ptr<SessionLimitsRequest> session_limits_;  // null: its flags ask for nothing
   std::unique_ptr<ReplicaCheck> replica_check_;
   std::unique_ptr<Maintenance> maintenance_;
   std::unique_ptr<PeerService> peer_service_;

@@ -58,6 +58,7 @@ void App::StartThreads() {
                                        raft_loop_.get(), event_loop_.get(), readers_.get(),
                                        background_.get(), recovered_.membership);
   backend_->RefreshAlarms();
+  MakeSessionLimitsRequest();
   StartMaintenance();
 }
 
@@ -166,6 +167,18 @@ void App::MakeReplicaCheck() {
       options_.id, std::chrono::seconds(options_.corrupt_check_time_s), std::move(hooks));
 }
 
+void App::MakeSessionLimitsRequest() {
+  if (!options_.max_sessions && !options_.session_ttl_ms) return;
+  SessionLimitsHooks hooks;
+  hooks.leads = [this] { return Term(leads_in_term_); };
+  hooks.propose = [this](const store::SessionLimits& limits, std::function<void(Status)> done) {
+    backend_->ProposeSessionLimits(limits, std::move(done));
+  };
+  hooks.warn = [](const std::string& warning) { spdlog::warn("{}", warning); };
+  session_limits_ = std::make_unique<SessionLimitsRequest>(
+      options_.max_sessions, options_.session_ttl_ms, std::move(hooks));
+}
+
 void App::StartMaintenance() {
   MakeReplicaCheck();
   MaintenanceOptions options;
@@ -198,6 +211,7 @@ void App::StartMaintenance() {
   hooks.step = [this](Maintenance::Clock::time_point now) {
     backend_->RefreshAlarms();
     replica_check_->Step(now);
+    if (session_limits_) session_limits_->Step(kv_store_->applied(), now);
   };
   hooks.took = [this](UpkeepTask task, double seconds) { metrics_.ObserveUpkeep(task, seconds); };
   maintenance_ = std::make_unique<Maintenance>(options, std::move(hooks));
@@ -206,6 +220,7 @@ void App::StartMaintenance() {
 void App::OnApplied(Index applied, uint64_t microseconds) {
   metrics_.ObserveApply(microseconds);
   raft_loop_->OnApplied(applied);
+  if (session_limits_) session_limits_->OnApplied(kv_store_->applied());
   if (replay_to_ > replay_from_ && applied >= replay_to_) {
     const double seconds =
         std::chrono::duration<double>(RaftLoop::Clock::now() - replay_start_).count();
@@ -217,6 +232,7 @@ void App::OnApplied(Index applied, uint64_t microseconds) {
 
 void App::OnRoleChange(const raft::RoleChange& change) {
   if (ClientApi* api = serving_.load()) api->SetServing(!change.leader.none());
+  leads_in_term_ = change.role == raft::Role::kLeader ? change.term.value() : 0;
   if (!change.leader.none()) backend_->PublishAttributes();
   if (change.role != raft::Role::kLeader) snapshot_sender_->CancelAll();
 }

@@ -374,6 +374,16 @@ void Backend::ProposeAlarm(NodeId member, etcdserverpb::AlarmType type, bool rai
       [](store::ApplyResult&&) {}, /*internal=*/true);
 }
 
+void Backend::ProposeSessionLimits(const store::SessionLimits& limits,
+                                   std::function<void(Status)> done) {
+  const uint64_t id = next_request_id_.fetch_add(1, std::memory_order_relaxed);
+  raft_loop_->Write(
+      store::EncodeCommand(store::CommandType::kSessionLimits, id, {},
+                           store::EncodeSessionLimits(limits)),
+      [done = std::move(done)](store::ApplyResult&& result) { done(result.status); },
+      /*internal=*/true);
+}
+
 void Backend::Alarm(const etcdserverpb::AlarmRequest& request,
                     Done<etcdserverpb::AlarmResponse> done) {
   if (request.action() != etcdserverpb::AlarmRequest::GET) {

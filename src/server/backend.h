@@ -19,6 +19,7 @@
 #include "store/command.h"
 #include "store/engine.h"
 #include "store/kv_store.h"
+#include "store/session_limits.h"
 
 namespace raftkv::server {
 
@@ -78,6 +79,9 @@ class Backend {
   bool HasAlarm(NodeId member, etcdserverpb::AlarmType type) const;
   // The node's own change of an alarm; tried once, its outcome shows in HasAlarm.
   void ProposeAlarm(NodeId member, etcdserverpb::AlarmType type, bool raise);
+
+  // Changes the cluster's session limits, on behalf of this node's flags.
+  void ProposeSessionLimits(const store::SessionLimits& limits, std::function<void(Status)> done);
 
   // Answers once leadership has moved, or with why it did not.
   void MoveLeader(NodeId target, Done<etcdserverpb::MoveLeaderResponse> done);

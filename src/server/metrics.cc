@@ -160,6 +160,10 @@ void Metrics::CollectStorage(const Sources& sources) {
   SetGauge("raftkv_compact_revision", "Reads below this revision are refused",
            static_cast<double>(applied.compact_revision));
   SetGauge("raftkv_sessions", "Client sessions remembered", static_cast<double>(applied.sessions));
+  SetGauge("raftkv_sessions_max", "Client sessions remembered at most",
+           static_cast<double>(applied.session_limits.sessions_max));
+  SetGauge("raftkv_session_ttl_seconds", "How long an idle client session is remembered",
+           static_cast<double>(applied.session_limits.ttl_ms) / 1000);
   const auto durable = sources.store->DurableApplied();
   SetGauge("raftkv_durable_applied_index", "Index up to which a crash now would need no replay",
            durable.ok() ? static_cast<double>(durable->position.index.value()) : 0);

@@ -129,13 +129,13 @@ void DefineFlags(CLI::App* app, ServerOptions* o, RawOptions* raw) {
       ->check(CLI::Range(uint64_t{1} << 20, uint64_t{1} << 40))
       ->capture_default_str();
   app->add_option("--session-ttl", o->session_ttl_ms,
-                  "Milliseconds an idle client session is remembered; equal on all members")
-      ->check(CLI::Range(uint64_t{1000}, uint64_t{1} << 40))
-      ->capture_default_str();
+                  "Ask the cluster to remember idle client sessions for so many milliseconds; the "
+                  "leader's flag decides (default: as the cluster does, at first 3600000)")
+      ->check(CLI::Range(uint64_t{1000}, uint64_t{1} << 40));
   app->add_option("--max-sessions", o->max_sessions,
-                  "Client sessions remembered at once; equal on all members")
-      ->check(CLI::Range(uint64_t{1}, uint64_t{1} << 32))
-      ->capture_default_str();
+                  "Ask the cluster to remember so many client sessions at once; the leader's flag "
+                  "decides (default: as the cluster does, at first 100000)")
+      ->check(CLI::Range(uint64_t{1}, uint64_t{1} << 32));
   app->add_option("--client-threads", o->client_threads,
                   "Threads that take client requests off the network; 1: the event loop alone")
       ->check(CLI::Range(1, 256))

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -47,8 +48,9 @@ struct ServerOptions {
   uint64_t block_cache_bytes = 256ull << 20;
   uint64_t memtable_bytes = 64ull << 20;
   uint64_t wal_bytes_max = 128ull << 20;
-  uint64_t session_ttl_ms = 3600'000;
-  uint64_t max_sessions = 100'000;
+  // What this node asks of the cluster, if anything: see session_limits_request.h.
+  std::optional<uint64_t> session_ttl_ms;
+  std::optional<uint64_t> max_sessions;
   bool join_existing = false;  // --initial-cluster-state existing
   // Entries kept in the log behind the durable applied state, for followers that are a little late.
   uint64_t snapshot_catchup_entries = 5000;

@@ -88,8 +88,8 @@ void Cluster::SendOperation(Client* client) {
     if (!client->busy || client->request != request) return;
     requests_.erase(request);
     client->target = NodeId();
-    // Without a session a second try could apply it twice: whoever asks must live with not knowing.
-    if (client->with_session || client->kind == Client::Kind::kGet || client->proposals == 0) {
+    // Else whoever asks must live with not knowing.
+    if (MayRetry(*client)) {
       SendOperation(client);
     } else {
       EndOperation(client);
@@ -168,7 +168,7 @@ void Cluster::TakeAnswer(Client* client, const Answer& answer) {
       ++client->session;
       client->sequence = 0;
     }
-    if (is_read || (client->with_session && code == Code::kOutcomeUnknown)) {
+    if (is_read || (client->with_session && code == Code::kOutcomeUnknown && MayRetry(*client))) {
       SendOperation(client);
     } else {
       EndOperation(client);
@@ -195,6 +195,13 @@ void Cluster::TakeAnswer(Client* client, const Answer& answer) {
   answered_revision_ = std::max(answered_revision_, answer.revision);
   known_values_[client->key] = operation.value.value_or("");
   EndOperation(client);
+}
+
+// With the session's first write that is not so where sessions may be remembered for a shorter time
+// than a client tries: forgotten, it would be a first write once more. Any later one is refused.
+bool Cluster::MayRetry(const Client& client) const {
+  if (client.kind == Client::Kind::kGet || client.proposals == 0) return true;
+  return client.with_session && (client.sequence > 1 || plan_.of(Fault::kSessionLimits) == 0);
 }
 
 void Cluster::EndOperation(Client* client) {

@@ -123,6 +123,7 @@ class Cluster {
   void Reconnect();
   void BeFlaky(Rng* rng);
   void ChangeMembership(Rng* rng);
+  void ChangeSessionLimits(Rng* rng);
   Rng& RngOf(Fault fault) { return fault_rngs_[static_cast<size_t>(fault)]; }
 
   // clients.cc
@@ -133,6 +134,8 @@ class Cluster {
   void TakeOperation(Host* host, Client* client, uint64_t request);
   void TakeAnswer(Client* client, const Answer& answer);
   void EndOperation(Client* client);
+  // Whether another try of what a client is at can't be applied a second time.
+  bool MayRetry(const Client& client) const;
 
   // quiet.cc: after the faults.
   void Heal();

@@ -3,6 +3,8 @@
 #include <utility>
 
 #include "sim/host.h"
+#include "store/command.h"
+#include "store/session_limits.h"
 
 namespace raftkv::sim {
 namespace {
@@ -99,6 +101,7 @@ void Cluster::ScheduleFaults() {
     Happened(Fault::kSlowDisk);
     host->slow_until = now_ + rng->Between(kSecond, 10 * kSecond);
   });
+  Repeat(Fault::kSessionLimits, [this](Rng* rng) { ChangeSessionLimits(rng); });
 }
 
 // Such a node may refuse to start, or forget, so that a majority must be spared, always the same
@@ -333,6 +336,26 @@ void Cluster::ChangeMembership(Rng* rng) {
       ++summary_.configs;
       if (alone && plan_.of(Fault::kIsolate) > 0) Isolate(leader, alone_us, Fault::kIsolate);
     }
+  });
+}
+
+// As a leader does whose flags ask for it. Fewer sessions than there are clients, and times shorter
+// than what they wait between two writes.
+void Cluster::ChangeSessionLimits(Rng* rng) {
+  store::SessionLimits limits;
+  const uint64_t sessions_max = rng->Between(1, 5);
+  const uint64_t ttl_ms = rng->Below(rng->Percent(50) ? 1'000 : 20'000);
+  if (rng->Percent(70)) limits.sessions_max = sessions_max;
+  if (rng->Percent(70)) limits.ttl_ms = ttl_ms;
+  Host* const leader = Leader();
+  if (leader == nullptr || leader->paused_until > now_) return;
+  Do(leader, [&] {
+    const Status status =
+        leader->node.Write(/*request=*/0,  // nobody waits for it
+                           store::EncodeCommand(store::CommandType::kSessionLimits, 0, {},
+                                                store::EncodeSessionLimits(limits)),
+                           leader->node.clock().micros / 1000);
+    if (status.ok()) Happened(Fault::kSessionLimits);
   });
 }
 

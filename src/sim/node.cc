@@ -11,6 +11,7 @@
 #include "store/engine_files.h"
 #include "store/kv_errors.h"
 #include "store/kv_kinds.h"
+#include "store/session_limits.h"
 #include "store/snapshot_sink.h"
 #include "store/snapshot_source.h"
 #include "wal/manifest_check.h"
@@ -126,7 +127,7 @@ Status SimNode::OpenDirectory(Process* process, const Membership& bootstrap) {
 Status SimNode::Recover(Process* process) {
   process->log = std::make_unique<wal::LogStore>(process->engine.get());
   RAFTKV_ASSIGN_OR_RETURN(wal::RecoveredLog log, process->log->Recover());
-  RAFTKV_ASSIGN_OR_RETURN(process->store, store::KvStore::Open(process->engine.get(), options_.kv));
+  RAFTKV_ASSIGN_OR_RETURN(process->store, store::KvStore::Open(process->engine.get()));
   const LogPosition applied = process->store->applied().position;
   observer_->OnRecovered(*this, log, process->store->applied());
   RAFTKV_RETURN_IF_ERROR(KeepPromises(process, &log));
@@ -451,7 +452,7 @@ StatusOr<uint32_t> SimNode::HashRecords() const {
   read.total_order_seek = true;
   const std::unique_ptr<rocksdb::Iterator> it(
       process_->engine->db()->NewIterator(read, process_->engine->kv().get()));
-  uint32_t crc = 0;
+  uint32_t crc = Crc32c(store::EncodeSessionLimits(process_->store->applied().session_limits));
   for (const char kind : {store::kConfigKind, store::kMemberKind, store::kSessionKind,
                           store::kAlarmKind, store::kSessionTimeKind}) {
     for (it->Seek(std::string(1, kind)); it->Valid() && it->key()[0] == kind; it->Next()) {

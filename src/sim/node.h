@@ -25,9 +25,8 @@ namespace raftkv::sim {
 
 // What is the same for every node of a run.
 struct NodeOptions {
-  store::EngineOptions engine;  // but for path and env
-  raft::Options raft;           // but for the id
-  store::KvStoreOptions kv;
+  store::EngineOptions engine;      // but for path and env
+  raft::Options raft;               // but for the id
   uint64_t log_tail_entries = 100;  // kept when the log is cut
   uint32_t page_bytes = 4096;
   uint64_t wal_fill_bytes = 0;  // zeros written ahead in the WAL
@@ -100,7 +99,7 @@ class SimNode {
   // Of the log as it is on disk.
   Status ReadLog(Index from, Index to, std::vector<Entry>* out) const;
   // A hash of every record of the applied state but versions of keys, which are cleared away when
-  // there is time, and the applied record.
+  // there is time, and of the session limits.
   StatusOr<uint32_t> HashRecords() const;
 
   // Opens the directory as App does, bootstrapping it when it never held a database. Not OK: the

@@ -7,10 +7,10 @@ namespace raftkv::sim {
 namespace {
 
 constexpr std::array<std::string_view, kFaultKinds> kNames{
-    "power-loss",  "kill",      "mid-io",     "harsh-loss", "lost-tail", "bit-rot",
-    "pause",       "partition", "loss",       "duplicate",  "slow",      "sync-error",
-    "write-error", "no-space",  "skew",       "clock-jump", "transfer",  "membership",
-    "isolate",     "flaky",     "read-error", "slow-disk",  "short-read"};
+    "power-loss",  "kill",      "mid-io",     "harsh-loss", "lost-tail",  "bit-rot",
+    "pause",       "partition", "loss",       "duplicate",  "slow",       "sync-error",
+    "write-error", "no-space",  "skew",       "clock-jump", "transfer",   "membership",
+    "isolate",     "flaky",     "read-error", "slow-disk",  "short-read", "session-limits"};
 
 constexpr uint64_t kSecond = 1'000'000;
 
@@ -98,6 +98,7 @@ Plan MakePlan(uint64_t seed, const PlanLimits& limits) {
   // Last, so that plans stayed what they were. The product's megabyte is more than a run writes.
   constexpr std::array<uint64_t, 4> kFills{0, 4096, 30'000, 200'000};
   node.wal_fill_bytes = kFills[rng.Below(kFills.size())];
+  sometimes(Fault::kSessionLimits, 30, 1 * kSecond, 15 * kSecond);
   return plan;
 }
 

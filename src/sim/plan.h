@@ -38,6 +38,7 @@ enum class Fault : uint8_t {
   kReadError,
   kSlowDisk,  // a node's disk takes up to seconds for each operation, for a while
   kShortRead,
+  kSessionLimits,  // a leader changes how many sessions are remembered, and for how long
   kCount,
 };
 inline constexpr size_t kFaultKinds = static_cast<size_t>(Fault::kCount);

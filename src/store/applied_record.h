@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "common/types.h"
+#include "store/session_limits.h"
 
 namespace raftkv::store {
 
@@ -18,6 +19,7 @@ struct AppliedRecord {
   uint64_t sessions = 0;         // how many exist
   // A restore raised the revision to this, without a change of that revision; 0: none ever did.
   int64_t bumped_to = 0;
+  SessionLimits session_limits;  // in force from the next command on
 
   bool operator==(const AppliedRecord&) const = default;
 };

@@ -10,6 +10,7 @@
 #include "store/kv_errors.h"
 #include "store/mvcc.h"
 #include "store/session_answer.h"
+#include "store/session_limits.h"
 
 namespace raftkv::store {
 namespace {
@@ -58,8 +59,8 @@ void BatchApplier::ApplyCommand(const Command& command, bool awaited, ApplyResul
     Execute(command, awaited, result);
     return;
   }
-  SessionTable::Verdict verdict =
-      sessions_->Admit(command.session, applied_.time_ms, &applied_.sessions);
+  SessionTable::Verdict verdict = sessions_->Admit(command.session, applied_.session_limits,
+                                                   applied_.time_ms, &applied_.sessions);
   if (!verdict.refused.ok()) {
     result->status = std::move(verdict.refused);
   } else if (verdict.answer) {
@@ -120,6 +121,12 @@ void BatchApplier::Execute(const Command& command, bool answer_wanted, ApplyResu
     case CommandType::kAlarm: {
       ChangeAlarms(Parse<etcdserverpb::AlarmRequest>(command),
                    &result->response.emplace<etcdserverpb::AlarmResponse>());
+      break;
+    }
+    case CommandType::kSessionLimits: {
+      const StatusOr<SessionLimits> limits = DecodeSessionLimits(command.body);
+      RAFTKV_CHECK(limits.ok(), limits.status().ToString());
+      applied_.session_limits = *limits;
       break;
     }
   }

@@ -32,6 +32,8 @@ std::string_view CommandTypeName(CommandType type) {
       return "member_attributes";
     case CommandType::kAlarm:
       return "alarm";
+    case CommandType::kSessionLimits:
+      return "session_limits";
   }
   return "unknown";
 }
@@ -81,7 +83,7 @@ StatusOr<Command> DecodeCommand(std::string_view payload) {
     return BadCommand("the header is cut off");
   }
   if (type < static_cast<uint8_t>(CommandType::kPut) ||
-      type > static_cast<uint8_t>(CommandType::kAlarm)) {
+      type > static_cast<uint8_t>(CommandType::kSessionLimits)) {
     return BadCommand("type " + std::to_string(type) + " is not known");
   }
   command.type = static_cast<CommandType>(type);

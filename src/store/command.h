@@ -8,7 +8,8 @@
 //   18  u8   flags: bit 0, a session follows
 //   [varint length, client id bytes, varint sequence]
 //   ...      the request, as protobuf (etcdserverpb.*) or, for kMemberAttributes,
-//   etcdserverpb.Member, for kAlarm etcdserverpb.AlarmRequest
+//   etcdserverpb.Member, for kAlarm etcdserverpb.AlarmRequest, for kSessionLimits two varints
+//   (session_limits.h)
 #pragma once
 
 #include <cstddef>
@@ -28,6 +29,7 @@ enum class CommandType : uint8_t {
   kCompact = 4,
   kMemberAttributes = 5,  // a member publishes its name and client addresses
   kAlarm = 6,             // raises or lowers an alarm
+  kSessionLimits = 7,     // how many sessions are remembered, and for how long
 };
 
 std::string_view CommandTypeName(CommandType type);

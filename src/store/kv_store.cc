@@ -95,21 +95,20 @@ StatusOr<KvStore::Contents> KvStore::ReadContents(Engine* engine, const FamilyHa
   return contents;
 }
 
-StatusOr<std::unique_ptr<KvStore>> KvStore::Open(Engine* engine, const KvStoreOptions& options) {
+StatusOr<std::unique_ptr<KvStore>> KvStore::Open(Engine* engine) {
   FamilyHandle kv = engine->kv();
   RAFTKV_ASSIGN_OR_RETURN(Contents contents, ReadContents(engine, kv));
-  return std::unique_ptr<KvStore>(new KvStore(engine, options, std::move(kv), std::move(contents)));
+  return std::unique_ptr<KvStore>(new KvStore(engine, std::move(kv), std::move(contents)));
 }
 
-KvStore::KvStore(Engine* engine, const KvStoreOptions& options, FamilyHandle kv, Contents contents)
-    : engine_(engine), session_limits_{options.sessions_max, options.session_ttl_ms} {
+KvStore::KvStore(Engine* engine, FamilyHandle kv, Contents contents) : engine_(engine) {
   Install(std::move(kv), std::move(contents));
 }
 
 void KvStore::Install(FamilyHandle kv, Contents contents) {
   current_ = contents.applied;
   cluster_ = std::move(contents.cluster);
-  sessions_.emplace(engine_->db(), kv, session_limits_);
+  sessions_.emplace(engine_->db(), kv);
   compactor_.emplace(engine_->db(), kv);
   newest_ = std::make_shared<NewestVersions>(engine_->newest_versions_bytes());
   auto served = std::make_shared<Served>(std::move(kv), newest_, current_);

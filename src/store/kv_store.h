@@ -30,18 +30,12 @@
 
 namespace raftkv::store {
 
-// Part of the replicated state: every node of a cluster must run with the same.
-struct KvStoreOptions {
-  uint64_t sessions_max = 100'000;
-  uint64_t session_ttl_ms = 60 * 60 * 1000;
-};
-
 // Reads are thread-safe and may run beside Apply; Apply and CompactStep belong to the apply thread.
 class KvStore {
  public:
   // Reads the applied record and checks it, also against the newest revision in the index.
   // kCorruption when it is damaged or of a newer format.
-  static StatusOr<std::unique_ptr<KvStore>> Open(Engine* engine, const KvStoreOptions& options);
+  static StatusOr<std::unique_ptr<KvStore>> Open(Engine* engine);
 
   // As of the last Apply that returned. Any thread.
   AppliedRecord applied() const;
@@ -136,7 +130,7 @@ class KvStore {
     ClusterState cluster;
   };
 
-  KvStore(Engine* engine, const KvStoreOptions& options, FamilyHandle kv, Contents contents);
+  KvStore(Engine* engine, FamilyHandle kv, Contents contents);
 
   static StatusOr<Contents> ReadContents(Engine* engine, const FamilyHandle& kv);
   static StatusOr<std::vector<etcdserverpb::Member>> ReadMembers(Engine* engine,
@@ -151,7 +145,6 @@ class KvStore {
   void Install(FamilyHandle kv, Contents contents);
 
   Engine* const engine_;
-  const SessionLimits session_limits_;
 
   // The apply thread's own. The last three belong to one family, and start afresh with another.
   AppliedRecord current_;

@@ -76,6 +76,10 @@ void Seal(std::string_view key, std::string* out) {
   StoreLittleEndian(out->data() + 1, Checksum(key, *out));
 }
 
+uint8_t NewestVersionOf(std::string_view key) {
+  return key == AppliedKey() ? kAppliedVersionWithLimits : kRecordVersion;
+}
+
 // Checks version and checksum and returns the body. The version comes first: a record of a newer
 // format may have another checksum.
 Status Open(std::string_view key, std::string_view bytes, std::string_view* body) {
@@ -83,10 +87,11 @@ Status Open(std::string_view key, std::string_view bytes, std::string_view* body
     return BadRecord(key, "is cut off: " + std::to_string(bytes.size()) + " bytes");
   }
   const auto version = static_cast<uint8_t>(bytes[0]);
-  if (version != kRecordVersion) {
+  const uint8_t newest = NewestVersionOf(key);
+  if (version < kRecordVersion || version > newest) {
     return BadRecord(key, "has format version " + std::to_string(version) +
                               ", which this program does not know (it knows " +
-                              std::to_string(kRecordVersion) + "); it is damaged or newer");
+                              std::to_string(newest) + "); it is damaged or newer");
   }
   std::string_view header = bytes.substr(1, 4);
   uint32_t stored = 0;
@@ -388,6 +393,11 @@ std::string EncodeAppliedRecord(const AppliedRecord& record) {
   AppendLittleEndian64(&out, record.time_ms);
   AppendLittleEndian64(&out, record.sessions);
   AppendLittleEndian64(&out, static_cast<uint64_t>(record.bumped_to));
+  if (record.session_limits != SessionLimits()) {
+    out[0] = static_cast<char>(kAppliedVersionWithLimits);
+    AppendLittleEndian64(&out, record.session_limits.sessions_max);
+    AppendLittleEndian64(&out, record.session_limits.ttl_ms);
+  }
   Seal(AppliedKey(), &out);
   return out;
 }
@@ -400,8 +410,13 @@ StatusOr<AppliedRecord> DecodeAppliedRecord(std::string_view bytes) {
   for (uint64_t& field : fields) {
     if (!ConsumeLittleEndian64(&body, &field)) return BadRecord(key, "is cut off");
   }
-  if (!body.empty()) return BadRecord(key, "is malformed");
   AppliedRecord record;
+  if (bytes[0] == kAppliedVersionWithLimits &&
+      (!ConsumeLittleEndian64(&body, &record.session_limits.sessions_max) ||
+       !ConsumeLittleEndian64(&body, &record.session_limits.ttl_ms))) {
+    return BadRecord(key, "is cut off");
+  }
+  if (!body.empty()) return BadRecord(key, "is malformed");
   record.position = {Index(fields[0]), Term(fields[1])};
   record.revision = static_cast<int64_t>(fields[2]);
   record.compact_revision = static_cast<int64_t>(fields[3]);

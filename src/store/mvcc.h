@@ -58,6 +58,9 @@
 namespace raftkv::store {
 
 inline constexpr uint8_t kRecordVersion = 1;
+// Of the applied record where the session limits are not the default ones. An older program, which
+// would go by other limits, then refuses the state instead of diverging.
+inline constexpr uint8_t kAppliedVersionWithLimits = 2;
 
 // When a version was written: the store's revision, and the place within the transaction.
 struct Revision {

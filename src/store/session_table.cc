@@ -18,17 +18,24 @@ constexpr uint64_t kSecondMs = 1000;
 void CheckOk(const rocksdb::Status& status) { RAFTKV_CHECK(status.ok(), status.ToString()); }
 void CheckOk(const Status& status) { RAFTKV_CHECK(status.ok(), status.ToString()); }
 
+// The index knows the second only, so the whole of it must be over: a session lives for its ttl
+// after its last use, and up to a second more.
+bool Expired(uint64_t second_ms, uint64_t ttl_ms, uint64_t now_ms) {
+  return now_ms >= kSecondMs && second_ms <= now_ms - kSecondMs &&
+         now_ms - kSecondMs - second_ms >= ttl_ms;
+}
+
 }  // namespace
 
-SessionTable::Verdict SessionTable::Admit(const SessionRef& session, uint64_t now_ms,
-                                          uint64_t* sessions) {
-  Expire(now_ms, sessions);
+SessionTable::Verdict SessionTable::Admit(const SessionRef& session, const SessionLimits& limits,
+                                          uint64_t now_ms, uint64_t* sessions) {
+  Expire(limits.ttl_ms, now_ms, sessions);
   std::optional<SessionRecord> record = Find(session.client);
   if (!record) {
     // A sequence above 1 had a session once, so that it can't be known whether this write was
     // applied: the client must be told instead.
     if (session.sequence != 1) return {ErrSessionUnknown(), std::nullopt};
-    if (*sessions >= limits_.sessions_max) return {ErrTooManySessions(), std::nullopt};
+    if (*sessions >= limits.sessions_max) return {ErrTooManySessions(), std::nullopt};
     return {};
   }
   if (session.sequence < record->sequence) return {ErrSessionSequenceStale(), std::nullopt};
@@ -88,15 +95,8 @@ void SessionTable::Touch(const std::string& client, SessionRecord* record, uint6
   record->last_used_ms = now_ms;
 }
 
-// The index knows the second only, so the whole of it must be over: a session lives for its ttl
-// after its last use, and up to a second more.
-bool SessionTable::Expired(uint64_t second_ms, uint64_t now_ms) const {
-  return now_ms >= kSecondMs && second_ms <= now_ms - kSecondMs &&
-         now_ms - kSecondMs - second_ms >= limits_.ttl_ms;
-}
-
-void SessionTable::Expire(uint64_t now_ms, uint64_t* sessions) {
-  for (int i = 0; i < kSessionsExpiredMax && Expired(floor_ms_, now_ms); ++i) {
+void SessionTable::Expire(uint64_t ttl_ms, uint64_t now_ms, uint64_t* sessions) {
+  for (int i = 0; i < kSessionsExpiredMax && Expired(floor_ms_, ttl_ms, now_ms); ++i) {
     const std::string oldest = OldestTimeKey();
     if (oldest.empty()) {
       floor_ = SessionTimeKey(now_ms, "");  // whoever comes next comes now or later
@@ -105,7 +105,7 @@ void SessionTable::Expire(uint64_t now_ms, uint64_t* sessions) {
     }
     std::string_view client;
     CheckOk(DecodeSessionTimeKey(oldest, &floor_ms_, &client));
-    if (!Expired(floor_ms_, now_ms)) {
+    if (!Expired(floor_ms_, ttl_ms, now_ms)) {
       floor_ = SessionTimeKey(floor_ms_, "");  // others of this second may come and sort before it
       return;
     }

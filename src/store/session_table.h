@@ -16,14 +16,9 @@
 #include "store/command.h"
 #include "store/engine.h"
 #include "store/mvcc.h"
+#include "store/session_limits.h"
 
 namespace raftkv::store {
-
-// Part of the state machine: every node of a cluster must have the same.
-struct SessionLimits {
-  uint64_t sessions_max = 0;
-  uint64_t ttl_ms = 0;
-};
 
 // A larger answer is not kept; a repetition then gets ErrSessionAnswerTooLarge. Bounds what
 // sessions take on disk to this times their number.
@@ -37,8 +32,7 @@ inline constexpr int kSessionsExpiredMax = 8;
 // the highest time a leader has stamped, never this node's.
 class SessionTable {
  public:
-  SessionTable(rocksdb::DB* db, FamilyHandle kv, const SessionLimits& limits)
-      : db_(db), kv_(std::move(kv)), limits_(limits) {}
+  SessionTable(rocksdb::DB* db, FamilyHandle kv) : db_(db), kv_(std::move(kv)) {}
 
   // What to do with a command.
   struct Verdict {
@@ -46,9 +40,13 @@ class SessionTable {
     std::optional<SessionRecord> answer;  // the first answer of this sequence number
   };
 
-  // Expires sessions, then looks up `session` at the state machine's clock `now_ms`. `sessions` is
-  // their number and is kept up to date. Aborts on a RocksDB error or a damaged record.
-  Verdict Admit(const SessionRef& session, uint64_t now_ms, uint64_t* sessions);
+  // Expires sessions, then looks up `session` at the state machine's clock `now_ms`. `limits` may
+  // differ from one command to the next: where they were lowered, the sessions there are stay until
+  // they expire, kSessionsExpiredMax with each command, and until enough have gone nobody new is
+  // let in. `sessions` is their number and is kept up to date. Aborts on a RocksDB error or a
+  // damaged record.
+  Verdict Admit(const SessionRef& session, const SessionLimits& limits, uint64_t now_ms,
+                uint64_t* sessions);
 
   // Stores the answer to a command that Admit let through. Its sequence and time are filled in.
   void Store(const SessionRef& session, uint64_t now_ms, SessionRecord answer, uint64_t* sessions);
@@ -59,14 +57,12 @@ class SessionTable {
  private:
   std::optional<SessionRecord> Find(const std::string& client);
   void Touch(const std::string& client, SessionRecord* record, uint64_t now_ms);
-  void Expire(uint64_t now_ms, uint64_t* sessions);
+  void Expire(uint64_t ttl_ms, uint64_t now_ms, uint64_t* sessions);
   // The session time key that sorts first, with this batch's changes applied; empty if none.
   std::string OldestTimeKey();
-  bool Expired(uint64_t second_ms, uint64_t now_ms) const;
 
   rocksdb::DB* db_;
   FamilyHandle kv_;
-  const SessionLimits limits_;
 
   // Changes of the batch under way: sessions (none: removed), and time keys (false: removed).
   std::map<std::string, std::optional<SessionRecord>> changed_;

@@ -11,6 +11,7 @@
 
 #include "store/command.h"
 #include "store/kv_errors.h"
+#include "store/session_limits.h"
 
 namespace raftkv::store {
 namespace {
@@ -234,6 +235,8 @@ Status ValidateCommand(std::string_view payload) {
       return ParseBody<etcdserverpb::Member>(command).status();
     case CommandType::kAlarm:
       return ParseBody<etcdserverpb::AlarmRequest>(command).status();
+    case CommandType::kSessionLimits:
+      return DecodeSessionLimits(command.body).status();
   }
   return {Code::kCorruption, "a command of unknown type"};
 }

@@ -13,6 +13,7 @@
 #include "store/command.h"
 #include "store/identity_codec.h"
 #include "store/mvcc.h"
+#include "store/session_limits.h"
 #include "store/sha256.h"
 #include "store/snapshot_format.h"
 #include "store/wal_format.h"
@@ -122,7 +123,9 @@ Seeds Commands() {
           {"put_in_session",
            store::EncodeCommand(CommandType::kPut, 7, {"client", 300}, put.SerializeAsString())},
           {"txn", store::EncodeCommand(CommandType::kTxn, 8, {}, txn.SerializeAsString())},
-          {"compact", store::EncodeCommand(CommandType::kCompact, 9, {}, "\x08\x05")}};
+          {"compact", store::EncodeCommand(CommandType::kCompact, 9, {}, "\x08\x05")},
+          {"session_limits", store::EncodeCommand(CommandType::kSessionLimits, 9, {},
+                                                  store::EncodeSessionLimits({300, 60'000}))}};
 }
 
 store::AppliedRecord SomeApplied() {
@@ -162,6 +165,10 @@ std::map<std::string, std::pair<std::string, std::string>> KvRecords() {
 
 Seeds KvRecordSeeds() {
   Seeds seeds;
+  store::AppliedRecord applied = SomeApplied();
+  applied.session_limits = {300, 60'000};
+  seeds["applied_with_limits"] =
+      WithChoice(1, Pieced({store::AppliedKey(), store::EncodeAppliedRecord(applied)}));
   for (const auto& [name, kv] : KvRecords()) {
     seeds[name] = WithChoice(name == "config" ? 0 : 1, Pieced({kv.first, kv.second}));
     seeds[name + "_open"] =

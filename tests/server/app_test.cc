@@ -92,6 +92,30 @@ class AppTest : public testing::Test {
     return app.Stop();
   }
 
+  // Runs a node and opens sessions in it, each with a write, until there are too many.
+  static int SessionsUntilRefused(const ServerOptions& options) {
+    App app(options);
+    EXPECT_TRUE(app.Start().ok());
+    const auto stub = etcdserverpb::KV::NewStub(grpc::CreateChannel(
+        options.listen_client_urls[0].HostPort(), grpc::InsecureChannelCredentials()));
+    int taken = 0;
+    for (grpc::Status put; put.ok(); ++taken) {
+      grpc::ClientContext context;
+      context.set_wait_for_ready(true);
+      context.AddMetadata("raftkv-client", options.data_dir + std::to_string(taken));
+      context.AddMetadata("raftkv-sequence", "1");
+      etcdserverpb::PutRequest request;
+      request.set_key("k");
+      etcdserverpb::PutResponse response;
+      put = stub->Put(&context, request, &response);
+      if (put.ok()) continue;
+      EXPECT_EQ(put.error_message(), "raftkv: too many sessions");
+      break;
+    }
+    EXPECT_TRUE(app.Stop().ok());
+    return taken;
+  }
+
   void ExpectRefused(const std::string& part, const std::string& name = "n1") const {
     // On every try: a refusal that repairs, or removes, what it refused would let the next one in.
     for (int attempt = 1; attempt <= 2; ++attempt) {
@@ -101,13 +125,20 @@ class AppTest : public testing::Test {
     }
   }
 
-  // Moves what the applied record of the stopped node says it stands for.
-  LogPosition RewriteApplied(const std::function<void(LogPosition*)>& move) const {
+  std::unique_ptr<store::Engine> OpenEngine() const {
     store::EngineOptions options;
     options.path = data() + "/db";
-    const std::unique_ptr<store::Engine> engine = store::Engine::Open(options).value();
-    store::AppliedRecord record =
-        store::DecodeAppliedRecord(engine->GetFlushedKv(store::AppliedKey()).value()).value();
+    return store::Engine::Open(options).value();
+  }
+  // Of the stopped node.
+  static store::AppliedRecord ReadApplied(store::Engine* engine) {
+    return store::DecodeAppliedRecord(engine->GetFlushedKv(store::AppliedKey()).value()).value();
+  }
+
+  // Moves what the applied record of the stopped node says it stands for.
+  LogPosition RewriteApplied(const std::function<void(LogPosition*)>& move) const {
+    const std::unique_ptr<store::Engine> engine = OpenEngine();
+    store::AppliedRecord record = ReadApplied(engine.get());
     move(&record.position);
     rocksdb::WriteOptions write;
     write.disableWAL = true;
@@ -265,6 +296,19 @@ TEST_F(AppTest, AppliedStateOfAnotherLogIsRefused) {
   ExpectRefused("disagree on the term of index");
   RewriteApplied([](LogPosition* at) { at->term = Term(at->term.value() - 1); });
   EXPECT_TRUE(RunOnce().ok());
+}
+
+// They are the cluster's: a node that is told nothing goes on with what it was told last.
+TEST_F(AppTest, ALeaderWithSessionFlagsSetsTheLimitsAndTheyStay) {
+  ServerOptions options = Options();
+  options.max_sessions = 3;
+  const int taken = SessionsUntilRefused(options);
+  EXPECT_GE(taken, 3);
+  EXPECT_EQ(ReadApplied(OpenEngine().get()).session_limits,
+            (store::SessionLimits{.sessions_max = 3}));
+  EXPECT_EQ(SessionsUntilRefused(Options()), taken) << "these are known, and no other is let in";
+  EXPECT_EQ(ReadApplied(OpenEngine().get()).session_limits,
+            (store::SessionLimits{.sessions_max = 3}));
 }
 
 // The only member there is: nobody else has what it lost.

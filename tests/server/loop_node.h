@@ -56,7 +56,7 @@ class LoopNode {
     engine_ = store::Engine::Open(engine_options).value();
     log_store_ = std::make_unique<wal::LogStore>(engine_.get());
     const wal::RecoveredLog recovered = log_store_->Recover().value();
-    kv_store_ = store::KvStore::Open(engine_.get(), {}).value();
+    kv_store_ = store::KvStore::Open(engine_.get()).value();
     std::vector<MemberOptions> members;
     for (int i = 1; i <= voters; ++i) {
       const int port = peer_ports.contains(i) ? peer_ports[i] : 1;  // nobody is at port 1

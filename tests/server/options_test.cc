@@ -51,6 +51,21 @@ TEST(Options, MembersOnOneMachineDifferInPorts) {
       Parse({"--name=n1", "--initial-cluster=n1=http://127.0.0.1:1,n2=http://127.0.0.1:2"}).ok());
 }
 
+// So that a node which was told nothing asks its cluster for nothing.
+TEST(Options, SessionLimitsAreAskedForOnlyWhereTheyAreGiven) {
+  const auto none = Parse({});
+  ASSERT_TRUE(none.ok());
+  EXPECT_FALSE(none->options.session_ttl_ms || none->options.max_sessions);
+  const auto one = Parse({"--session-ttl=3600000"});
+  ASSERT_TRUE(one.ok());
+  EXPECT_EQ(one->options.session_ttl_ms, 3'600'000u) << "also where it is the default";
+  EXPECT_FALSE(one->options.max_sessions);
+  const auto both = Parse({"--session-ttl=1000", "--max-sessions=1"});
+  ASSERT_TRUE(both.ok());
+  EXPECT_EQ(both->options.session_ttl_ms, 1'000u);
+  EXPECT_EQ(both->options.max_sessions, 1u);
+}
+
 TEST(Options, BadInputSaysWhatToDo) {
   ExpectRefused({"--no-such-flag"}, "no-such-flag");
   ExpectRefused({"--listen-client-urls=127.0.0.1:1"}, "http://");
@@ -68,6 +83,9 @@ TEST(Options, BadInputSaysWhatToDo) {
   ExpectRefused({"--listen-peer-urls=http://a\xff:1"}, "character");
   ExpectRefused({"--heartbeat-interval=300"}, "at least 5 times");
   ExpectRefused({"--election-timeout=abc"}, "election-timeout");
+  ExpectRefused({"--session-ttl=999"}, "session-ttl");
+  ExpectRefused({"--max-sessions=0"}, "max-sessions");
+  ExpectRefused({"--max-sessions="}, "max-sessions");
   ExpectRefused({"--log-level=loud"}, "log-level");
   ExpectRefused({"--config-file=/nonexistent.toml"}, "/nonexistent.toml");
 }
@@ -94,6 +112,14 @@ TEST_F(ConfigFileTest, FlagsWinOverTheFile) {
   ASSERT_TRUE(parsed.ok()) << parsed.status();
   EXPECT_EQ(parsed->options.name, "n7");
   EXPECT_EQ(parsed->options.election_timeout_ms, 3000u);
+}
+
+TEST_F(ConfigFileTest, SessionLimits) {
+  const std::string flag = Write("max-sessions = 5\nsession-ttl = 2000\n");
+  const auto parsed = Parse({flag.c_str(), "--max-sessions=6"});
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_EQ(parsed->options.max_sessions, 6u);
+  EXPECT_EQ(parsed->options.session_ttl_ms, 2'000u);
 }
 
 TEST_F(ConfigFileTest, UrlListsWithCommasAreTaken) {

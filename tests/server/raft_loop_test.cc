@@ -123,7 +123,7 @@ TEST_F(RaftLoopTest, AForwardedWriteThatNobodyCanApplyIsNotProposed) {
   forward->add_payloads("not a command");
   for (const auto type :
        {CommandType::kPut, CommandType::kDeleteRange, CommandType::kTxn, CommandType::kCompact,
-        CommandType::kMemberAttributes, CommandType::kAlarm}) {
+        CommandType::kMemberAttributes, CommandType::kAlarm, CommandType::kSessionLimits}) {
     forward->add_payloads(encode(type, "\xff"));
   }
   forward->add_payloads(encode(CommandType::kPut, ""));  // no key

@@ -49,11 +49,27 @@ TEST(Command, RefusesWhatItDoesNotKnow) {
   };
   EXPECT_EQ(with(0, 2), Code::kCorruption);  // version
   EXPECT_EQ(with(1, 0), Code::kCorruption);  // type
-  EXPECT_EQ(with(1, 7), Code::kCorruption);
+  EXPECT_EQ(with(1, 8), Code::kCorruption);
   EXPECT_EQ(with(18, 2), Code::kCorruption);  // flags
   EXPECT_EQ(with(19, 0), Code::kCorruption);  // empty client
   EXPECT_EQ(with(21, 0), Code::kCorruption);  // sequence 0
   EXPECT_EQ(CommandRequestId("short"), 0u);
+}
+
+TEST(Command, SessionLimits) {
+  for (const SessionLimits& limits :
+       {SessionLimits(), SessionLimits{0, 0}, SessionLimits{UINT64_MAX, UINT64_MAX}}) {
+    const std::string body = EncodeSessionLimits(limits);
+    const std::string payload = EncodeCommand(CommandType::kSessionLimits, 1, {}, body);
+    EXPECT_EQ(DecodeSessionLimits(DecodeCommand(payload)->body).value(), limits);
+    EXPECT_TRUE(ValidateCommand(payload).ok());
+    for (const std::string& bad : {body + "x", body.substr(0, body.size() - 1), std::string()}) {
+      EXPECT_EQ(DecodeSessionLimits(bad).status().code(), Code::kCorruption);
+      EXPECT_EQ(ValidateCommand(EncodeCommand(CommandType::kSessionLimits, 1, {}, bad)).code(),
+                Code::kCorruption);
+    }
+  }
+  EXPECT_EQ(EncodeSessionLimits({300, 5}), std::string("\xac\x02\x05"));
 }
 
 TEST(Command, SessionsAreValidatedBeforeTheyAreEncoded) {

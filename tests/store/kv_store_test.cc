@@ -50,11 +50,11 @@ TEST(Open, RefusesANewerFormat) {
   TestNode node;
   node.Put("a", "1");
   std::string bytes = node.RawContent().at(AppliedKey());
-  bytes[0] = 2;
+  bytes[0] = 3;
   node.WriteRaw(AppliedKey(), bytes);
   ASSERT_TRUE(node.engine().FlushKv().ok());
   node.Close();
-  EXPECT_THAT(node.TryOpen().message(), HasSubstr("format version 2"));
+  EXPECT_THAT(node.TryOpen().message(), HasSubstr("format version 3"));
 }
 
 TEST(Open, RefusesDataWithoutAnAppliedRecord) {
@@ -321,10 +321,8 @@ TEST(Sessions, AnAnswerTooLargeToKeepIsRefusedWithItsRevision) {
 }
 
 TEST(Sessions, ManyExpireAFewAtATime) {
-  KvStoreOptions options;
-  options.sessions_max = 100;
-  options.session_ttl_ms = 1'000;
-  TestNode node(options);
+  TestNode node;
+  node.SetSessionLimits({.sessions_max = 100, .ttl_ms = 1'000});
   for (int i = 0; i < 100; ++i) {
     node.Append(CommandType::kPut, PutOf("a", "1"), {"c" + std::to_string(i), 1}, 5'000);
   }
@@ -348,9 +346,8 @@ TEST(Sessions, ManyExpireAFewAtATime) {
 // The table remembers where its oldest entry may be. A session that comes in the same second as
 // that entry, with a name that sorts before it, must be found too.
 TEST(Sessions, AllOfOneSecondExpireWhateverTheirNames) {
-  KvStoreOptions options;
-  options.session_ttl_ms = 1'000;
-  TestNode node(options);
+  TestNode node;
+  node.SetSessionLimits({.ttl_ms = 1'000});
   auto put = [&node](const std::string& client, uint64_t time_ms) {
     return node.Apply(CommandType::kPut, PutOf("a", "1"), {client, 1}, time_ms);
   };

@@ -14,16 +14,6 @@
 namespace raftkv::store {
 namespace {
 
-constexpr uint64_t kSessionsMax = 4;
-constexpr uint64_t kSessionTtlMs = 5'000;
-
-KvStoreOptions Options() {
-  KvStoreOptions options;
-  options.sessions_max = kSessionsMax;
-  options.session_ttl_ms = kSessionTtlMs;
-  return options;
-}
-
 // Room for the newest versions of four keys: nearly every write finds others' in the place.
 EngineOptions LittleMemory(EngineOptions options) {
   options.block_cache_bytes = 8 * 512;
@@ -49,12 +39,10 @@ std::string Text(const StatusOr<etcdserverpb::RangeResponse>& response) {
 class ModelRun {
  public:
   explicit ModelRun(uint64_t seed)
-      : requests_(seed),
-        rng_(seed * 31 + 7),
-        model_(kSessionsMax, kSessionTtlMs),
-        node_(Options(), seed % 2 == 0 ? LittleMemory : nullptr) {}
+      : requests_(seed), rng_(seed * 31 + 7), node_(seed % 2 == 0 ? LittleMemory : nullptr) {}
 
   void Run(int steps) {
+    SetSessionLimits({.sessions_max = 4, .ttl_ms = 5'000});
     for (int step = 0; step < steps && !testing::Test::HasFatalFailure(); ++step) {
       Write();
       for (int i = 0; i < 4; ++i) Read();
@@ -71,7 +59,7 @@ class ModelRun {
   // times, restarts and crashes, and others waiting for answers: what is stored must be the same,
   // byte for byte.
   void CheckSameLogSameState() {
-    TestNode other(Options());
+    TestNode other;
     for (const Entry& entry : node_.log()) {
       const auto command = DecodeCommand(entry.bytes());
       ASSERT_TRUE(command.ok());
@@ -97,6 +85,9 @@ class ModelRun {
 
  private:
   static void AppendRaw(const Entry& entry, const Command& command, TestNode* node) {
+    if (command.type == CommandType::kSessionLimits) {
+      node->AppendSessionLimits(DecodeSessionLimits(command.body).value());
+    }
     auto parse = [&](auto request) {
       ASSERT_TRUE(
           request.ParseFromArray(command.body.data(), static_cast<int>(command.body.size())));
@@ -109,8 +100,19 @@ class ModelRun {
     ASSERT_EQ(node->log().back().bytes(), entry.bytes());
   }
 
+  // Applied with the next writes.
+  void SetSessionLimits(const SessionLimits& limits) {
+    node_.AppendSessionLimits(limits);
+    model_.SetSessionLimits(limits);
+    answers_.push_back(Text(ApplyResult{}));
+    asked_.push_back("session limits");
+  }
+
   void Write() {
-    const size_t from = answers_.size();
+    const size_t from = node_.store().applied().position.index.value();
+    if (rng_.Percent(5)) {
+      SetSessionLimits({.sessions_max = rng_.Below(8), .ttl_ms = rng_.Below(15'000)});
+    }
     for (uint64_t i = rng_.Between(1, 12); i > 0; --i) {
       const RandomCommand command = requests_.Next(model_.revision(), model_.compact_revision());
       node_.Append(command.type, *command.request, command.session, command.time_ms);

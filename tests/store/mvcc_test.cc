@@ -161,6 +161,29 @@ TEST(AppliedRecord, RoundTripsAndRefusesNonsense) {
   EXPECT_EQ(DecodeAppliedRecord(EncodeAppliedRecord(bad)).status().code(), Code::kCorruption);
 }
 
+// An older program knows version 1 only, and can't take such a state for one of its own.
+TEST(AppliedRecord, OtherThanDefaultSessionLimitsMakeItVersion2) {
+  AppliedRecord record = SomeApplied();
+  const std::string plain = EncodeAppliedRecord(record);
+  EXPECT_EQ(plain[0], 1);
+  record.session_limits = {.sessions_max = UINT64_MAX, .ttl_ms = 0};
+  std::string bytes = EncodeAppliedRecord(record);
+  EXPECT_EQ(bytes[0], 2);
+  EXPECT_EQ(bytes.size(), plain.size() + 16);
+  EXPECT_EQ(*DecodeAppliedRecord(bytes), record);
+  EXPECT_TRUE(CheckRecord(AppliedKey(), bytes).ok());
+  for (size_t size = 0; size < bytes.size(); ++size) {
+    EXPECT_EQ(DecodeAppliedRecord(bytes.substr(0, size)).status().code(), Code::kCorruption);
+  }
+  bytes[0] = 3;
+  EXPECT_NE(DecodeAppliedRecord(bytes).status().message().find("format version 3"),
+            std::string::npos);
+  std::string config = EncodeConfigRecord({});
+  config[0] = 2;
+  EXPECT_NE(CheckRecord(ConfigKey(), config).message().find("format version 2"), std::string::npos)
+      << "no other record has a version 2";
+}
+
 TEST(SessionRecord, RoundTripsAnswersAndErrors) {
   SessionRecord record{
       .sequence = 5, .last_used_ms = 99, .kind = AnswerKind::kPut, .answer = "xyz"};

@@ -261,7 +261,7 @@ void ReferenceModel::ExpireSessions() {
       }
     }
     if (oldest == sessions_.end()) return;
-    if (oldest->second.last_used_ms / 1000 * 1000 + 1000 + session_ttl_ms_ > time_ms_) return;
+    if (oldest->second.last_used_ms / 1000 * 1000 + 1000 + limits_.ttl_ms > time_ms_) return;
     sessions_.erase(oldest);
   }
 }
@@ -274,7 +274,7 @@ ApplyResult ReferenceModel::Apply(CommandType type, const google::protobuf::Mess
   auto it = sessions_.find(session.client);
   if (it == sessions_.end()) {
     if (session.sequence > 1) return {ErrSessionUnknown(), {}, false};
-    if (sessions_.size() >= sessions_max_) return {ErrTooManySessions(), {}, false};
+    if (sessions_.size() >= limits_.sessions_max) return {ErrTooManySessions(), {}, false};
   } else if (session.sequence < it->second.sequence) {
     return {ErrSessionSequenceStale(), {}, false};
   } else if (session.sequence == it->second.sequence) {

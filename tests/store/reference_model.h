@@ -10,14 +10,13 @@
 #include "rpc.pb.h"
 #include "store/apply_result.h"
 #include "store/command.h"
+#include "store/session_limits.h"
 
 namespace raftkv::store {
 
 class ReferenceModel {
  public:
-  ReferenceModel(uint64_t sessions_max, uint64_t session_ttl_ms)
-      : sessions_max_(sessions_max), session_ttl_ms_(session_ttl_ms) {}
-
+  void SetSessionLimits(const SessionLimits& limits) { limits_ = limits; }
   ApplyResult Apply(CommandType type, const google::protobuf::Message& request,
                     const SessionRef& session, uint64_t time_ms);
   StatusOr<etcdserverpb::RangeResponse> Range(const etcdserverpb::RangeRequest& request) const {
@@ -69,8 +68,7 @@ class ReferenceModel {
   void Flatten(const etcdserverpb::TxnRequest& request, Flat* flat) const;
   void ExpireSessions();
 
-  const uint64_t sessions_max_;
-  const uint64_t session_ttl_ms_;
+  SessionLimits limits_;
   State state_;
   std::map<std::string, Session> sessions_;
   uint64_t time_ms_ = 0;

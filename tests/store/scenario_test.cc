@@ -104,6 +104,7 @@ class Runner {
     if (verb == "versions") return SayVersions();
     if (verb == "index") return SayIndex();
     if (verb == "sessions") return SaySessions();
+    if (verb == "limits") return Limits(words);
     Say("unknown command " + verb);
   }
 
@@ -128,6 +129,11 @@ class Runner {
       if (const Status status = Validate(request); !status.ok()) return Say(status.ToString());
     }
     node_.Append(type, request, session_, time_ms_);
+    if (!batching_) ApplyBatch();
+  }
+
+  void Limits(const std::vector<std::string>& words) {
+    node_.AppendSessionLimits({std::stoull(words.at(0)), std::stoull(words.at(1))});
     if (!batching_) ApplyBatch();
   }
 
@@ -338,14 +344,7 @@ class Runner {
     }
   }
 
-  static KvStoreOptions StoreOptions() {
-    KvStoreOptions options;
-    options.sessions_max = 3;
-    options.session_ttl_ms = 10'000;
-    return options;
-  }
-
-  TestNode node_{StoreOptions()};
+  TestNode node_;
   SessionRef session_;
   uint64_t time_ms_ = 0;
   bool batching_ = false;

@@ -237,6 +237,8 @@ TEST_F(SnapshotFile, IsRestoredToANewClusterWithTheRevisionRaised) {
   node.Put("a", "1");
   node.Put("b", "2");
   node.Delete("b");  // the newest change is a tombstone, which compaction will remove
+  const SessionLimits limits{.sessions_max = 7, .ttl_ms = 1'000};
+  node.SetSessionLimits(limits);
   Write(&node);
 
   RestoreOptions options;
@@ -250,7 +252,7 @@ TEST_F(SnapshotFile, IsRestoredToANewClusterWithTheRevisionRaised) {
   EXPECT_FALSE(std::filesystem::exists(options.engine.path + ".restore"));
   auto engine = Engine::Open(options.engine).value();
   EXPECT_EQ(engine->identity().cluster, ClusterId(9));
-  auto opened = KvStore::Open(engine.get(), {});
+  auto opened = KvStore::Open(engine.get());
   ASSERT_TRUE(opened.ok()) << opened.status().ToString();
   KvStore& store = **opened;
   const int64_t raised = node.store().revision() + kRevisionBump;
@@ -258,11 +260,12 @@ TEST_F(SnapshotFile, IsRestoredToANewClusterWithTheRevisionRaised) {
   EXPECT_EQ(store.compact_revision(), raised);
   EXPECT_EQ(store.applied().bumped_to, raised);
   EXPECT_EQ(store.applied().position, kRestoredPosition);
+  EXPECT_EQ(store.applied().session_limits, limits) << "the sessions are kept, and so are these";
   EXPECT_TRUE(store.Members().empty());
   EXPECT_FALSE(store.Configuration().has_value());
   while (store.CompactStep(2)) {
   }
-  EXPECT_TRUE(KvStore::Open(engine.get(), {}).ok()) << "compaction must not make it look damaged";
+  EXPECT_TRUE(KvStore::Open(engine.get()).ok()) << "compaction must not make it look damaged";
   std::vector<ApplyResult> results;
   store.Apply(std::vector<Entry>{MakeEntry(Index(2), CommandType::kPut, PutOf("c", "3"))},
               &results);
@@ -270,7 +273,7 @@ TEST_F(SnapshotFile, IsRestoredToANewClusterWithTheRevisionRaised) {
   etcdserverpb::RangeRequest request;
   request.set_key("a");
   EXPECT_EQ(store.Range(request)->kvs(0).value(), "1");
-  EXPECT_TRUE(KvStore::Open(engine.get(), {}).ok());
+  EXPECT_TRUE(KvStore::Open(engine.get()).ok());
   EXPECT_EQ(RestoreSnapshot(path_, options).status().code(), Code::kAlreadyExists);
 }
 

@@ -27,15 +27,18 @@ TempDir::~TempDir() {
 
 Entry MakeEntry(Index index, CommandType type, const google::protobuf::MessageLite& request,
                 const SessionRef& session, uint64_t time_ms) {
-  std::string payload =
-      EncodeCommand(type, /*request_id=*/index.value(), session, request.SerializeAsString());
+  return MakeRawEntry(index, type, request.SerializeAsString(), session, time_ms);
+}
+
+Entry MakeRawEntry(Index index, CommandType type, std::string_view body, const SessionRef& session,
+                   uint64_t time_ms) {
+  std::string payload = EncodeCommand(type, /*request_id=*/index.value(), session, body);
   StampCommandTime(&payload, time_ms);
   return {index, Term(1), EntryKind::kCommand,
           std::make_shared<const std::string>(std::move(payload))};
 }
 
-TestNode::TestNode(const KvStoreOptions& options, AdjustEngine adjust)
-    : options_(options), adjust_(adjust) {
+TestNode::TestNode(AdjustEngine adjust) : adjust_(adjust) {
   NodeIdentity identity;
   identity.cluster = ClusterId(1);
   identity.node = NodeId(1);
@@ -49,7 +52,7 @@ Status TestNode::TryOpen() {
   auto engine = Engine::Open(OpenOptions());
   if (!engine.ok()) return engine.status();
   engine_ = std::move(engine).value();
-  auto store = KvStore::Open(engine_.get(), options_);
+  auto store = KvStore::Open(engine_.get());
   if (!store.ok()) {
     engine_.reset();
     return store.status();
@@ -92,6 +95,13 @@ Index TestNode::Append(CommandType type, const google::protobuf::MessageLite& re
                        const SessionRef& session, uint64_t time_ms) {
   const Index index(log_.size() + 1);
   log_.push_back(MakeEntry(index, type, request, session, time_ms));
+  return index;
+}
+
+Index TestNode::AppendSessionLimits(const SessionLimits& limits) {
+  const Index index(log_.size() + 1);
+  log_.push_back(
+      MakeRawEntry(index, CommandType::kSessionLimits, EncodeSessionLimits(limits), {}, 0));
   return index;
 }
 
@@ -142,6 +152,12 @@ ApplyResult TestNode::Compact(int64_t revision) {
   etcdserverpb::CompactionRequest request;
   request.set_revision(revision);
   return Apply(CommandType::kCompact, request);
+}
+
+void TestNode::SetSessionLimits(const SessionLimits& limits) {
+  AppendSessionLimits(limits);
+  const std::vector<ApplyResult> results = ApplyPending();
+  RAFTKV_CHECK(results.size() == 1 && results[0].status.ok(), "it can't fail");
 }
 
 StatusOr<etcdserverpb::RangeResponse> TestNode::Get(const std::string& key,

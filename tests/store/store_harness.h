@@ -36,13 +36,16 @@ class TempDir {
 Entry MakeEntry(Index index, CommandType type, const google::protobuf::MessageLite& request,
                 const SessionRef& session = {}, uint64_t time_ms = 0);
 
+Entry MakeRawEntry(Index index, CommandType type, std::string_view body, const SessionRef& session,
+                   uint64_t time_ms);
+
 // One node's applied state and the log it came from. Keeps every entry, so that a restart can
 // replay what was not flushed.
 class TestNode {
  public:
   // `adjust` may change how the engine is opened, every time.
   using AdjustEngine = EngineOptions (*)(EngineOptions);
-  explicit TestNode(const KvStoreOptions& options = {}, AdjustEngine adjust = nullptr);
+  explicit TestNode(AdjustEngine adjust = nullptr);
 
   const std::string& directory() const { return dir_.path(); }
   KvStore& store() { return *store_; }
@@ -51,6 +54,7 @@ class TestNode {
   // Appends an entry to the log without applying it.
   Index Append(CommandType type, const google::protobuf::MessageLite& request,
                const SessionRef& session = {}, uint64_t time_ms = 0);
+  Index AppendSessionLimits(const SessionLimits& limits);
   Index AppendNoop();
   Index AppendConfig(const Membership& membership);
   // Applies what was appended and not applied, in batches of `batch` (0: all in one).
@@ -62,6 +66,7 @@ class TestNode {
   ApplyResult Put(const std::string& key, const std::string& value);
   ApplyResult Delete(const std::string& key, const std::string& end = "");
   ApplyResult Compact(int64_t revision);
+  void SetSessionLimits(const SessionLimits& limits);
   StatusOr<etcdserverpb::RangeResponse> Get(const std::string& key, int64_t revision = 0) const;
   StatusOr<etcdserverpb::RangeResponse> GetRange(const std::string& key, const std::string& end,
                                                  int64_t revision = 0) const;
@@ -93,7 +98,6 @@ class TestNode {
   EngineOptions OpenOptions() const;
 
   TempDir dir_;
-  KvStoreOptions options_;
   AdjustEngine adjust_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<KvStore> store_;

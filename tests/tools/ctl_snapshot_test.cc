@@ -55,7 +55,7 @@ std::string SnapshotBytes(const std::string& directory) {
   Check(store::Engine::Bootstrap(options, identity, wal::LogStore::BootstrapRecords(membership)));
   const auto engine = store::Engine::Open(options).value();
   {
-    const auto kv = store::KvStore::Open(engine.get(), {}).value();
+    const auto kv = store::KvStore::Open(engine.get()).value();
     std::vector<store::ApplyResult> results;
     const std::vector<Entry> entries = {Put(1, "k1"), Put(2, "k2"), Put(3, "k3")};
     kv->Apply(entries, &results);
@@ -215,7 +215,7 @@ TEST_F(CtlSnapshotTest, RestoreMakesANodeOfANewClusterOnce) {
     EXPECT_EQ(log->membership.voters.size(), 2u);
     EXPECT_EQ(log->membership.info.at(DeriveNodeId("new", "n2")).peer_urls,
               std::vector<std::string>{"http://127.0.0.1:2"});
-    const auto kv = store::KvStore::Open(engine.get(), {});
+    const auto kv = store::KvStore::Open(engine.get());
     ASSERT_TRUE(kv.ok()) << kv.status().ToString();
   }
   EXPECT_EQ(RunSnapshotRestore(output_, Flags()), kExitFailed);

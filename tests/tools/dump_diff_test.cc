@@ -70,6 +70,20 @@ TEST_F(DumpDiffTest, WhatOnlyOneHas) {
                                 HasSubstr("sessions, members and alarms were not compared")));
 }
 
+TEST_F(DumpDiffTest, OtherSessionLimits) {
+  Change(other_, [](Node* node) {
+    node->Overwrite(node->engine()->kv().get(), store::AppliedKey(), [](std::string* record) {
+      store::AppliedRecord applied = store::DecodeAppliedRecord(*record).value();
+      applied.session_limits.ttl_ms = 1'000;
+      *record = store::EncodeAppliedRecord(applied);
+    });
+  });
+  const ProgramResult result = Diff();
+  EXPECT_EQ(result.exit_code, kExitProblems) << result.out;
+  EXPECT_THAT(result.out,
+              HasSubstr("A remembers at most 100000 for 3600000 ms, B 100000 for 1000 ms"));
+}
+
 TEST_F(DumpDiffTest, ALogThatWasCut) {
   Change(directory_, [](Node* node) {
     raft::AppendTask cut;

@@ -36,8 +36,12 @@ TempDir::~TempDir() { fs::remove_all(path_); }
 
 Entry CommandEntry(uint64_t index, uint64_t term, store::CommandType type,
                    const google::protobuf::MessageLite& request, const store::SessionRef& session) {
-  std::string payload =
-      store::EncodeCommand(type, 0x1000 + index, session, request.SerializeAsString());
+  return RawCommandEntry(index, term, type, request.SerializeAsString(), session);
+}
+
+Entry RawCommandEntry(uint64_t index, uint64_t term, store::CommandType type, std::string_view body,
+                      const store::SessionRef& session) {
+  std::string payload = store::EncodeCommand(type, 0x1000 + index, session, body);
   store::StampCommandTime(&payload, kTimeMs + index);
   return {Index(index), Term(term), EntryKind::kCommand,
           std::make_shared<const std::string>(std::move(payload))};
@@ -91,6 +95,12 @@ Entry Alarm(uint64_t index, uint64_t term) {
   request.set_memberid(0xa2);
   request.set_alarm(etcdserverpb::NOSPACE);
   return CommandEntry(index, term, store::CommandType::kAlarm, request);
+}
+
+Entry SessionLimits(uint64_t index, uint64_t term) {
+  return RawCommandEntry(index, term, store::CommandType::kSessionLimits,
+                         store::EncodeSessionLimits({.sessions_max = 50, .ttl_ms = 60'000}),
+                         /*session=*/{});
 }
 
 Entry Config(uint64_t index, uint64_t term) {
@@ -152,7 +162,7 @@ void Node::Open() {
   engine_ = store::Engine::Open(Options()).value();
   log_ = std::make_unique<wal::LogStore>(engine_.get());
   CheckOk(log_->Recover().status());
-  kv_ = store::KvStore::Open(engine_.get(), {}).value();
+  kv_ = store::KvStore::Open(engine_.get()).value();
 }
 
 void Node::Append(std::vector<Entry> entries, const HardState& hard_state) {

@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -57,10 +58,14 @@ Entry Txn(uint64_t index, uint64_t term);
 Entry CommandEntry(uint64_t index, uint64_t term, store::CommandType type,
                    const google::protobuf::MessageLite& request,
                    const store::SessionRef& session = {});
+Entry RawCommandEntry(uint64_t index, uint64_t term, store::CommandType type, std::string_view body,
+                      const store::SessionRef& session);
 // a1's name and address.
 Entry Member(uint64_t index, uint64_t term);
 // a2 is out of space.
 Entry Alarm(uint64_t index, uint64_t term);
+// 50 sessions, for a minute.
+Entry SessionLimits(uint64_t index, uint64_t term);
 // a2 was removed, a4 joins.
 Entry Config(uint64_t index, uint64_t term);
 Entry Config(uint64_t index, uint64_t term, const Membership& membership);

@@ -81,7 +81,7 @@ TEST_F(DumpGoldenTest, ANodeOpensIt) {
   EXPECT_EQ(log.first, Index(11));
   EXPECT_EQ(log.last, Index(18));
   EXPECT_EQ(log.configs.size(), 2u);
-  const auto kv = store::KvStore::Open(engine.get(), {}).value();
+  const auto kv = store::KvStore::Open(engine.get()).value();
   EXPECT_EQ(kv->applied().position.index, Index(13));
 }
 

@@ -95,6 +95,26 @@ TEST_F(DumpTest, LogShowsConfigurationsAndAlarms) {
   EXPECT_EQ(lines[2]["command"]["alarm"], "NOSPACE");
 }
 
+TEST_F(DumpTest, SessionLimitsAreShownInTheLogAndInTheState) {
+  node_ = std::make_unique<Node>(directory_);
+  const std::vector<Entry> entries = {Noop(1, 1), SessionLimits(2, 1)};
+  node_->Append(entries, {Term(1), NodeId(0xa1), Index(2)});
+  node_->Apply(entries);
+  node_->FlushAll();
+  Crash();
+  EXPECT_THAT(Dump({"log"}).out,
+              testing::HasSubstr(": session-limits: 50 sessions, 60000 ms each, request "));
+  const json line = Lines(Dump({"log", "-o", "jsonl"}).out)[1];
+  EXPECT_EQ(line["command"]["sessions_max"], 50);
+  EXPECT_EQ(line["command"]["session_ttl_ms"], 60'000);
+  const json meta = json::parse(Dump({"meta", "-o", "json"}).out);
+  EXPECT_EQ(meta["applied"]["sessions_max"], 50);
+  EXPECT_EQ(meta["applied"]["session_ttl_ms"], 60'000);
+  EXPECT_THAT(Dump({"summary"}).out,
+              testing::HasSubstr("sessions          0 of at most 50, each for 60000 ms\n"));
+  EXPECT_EQ(Dump({"verify", "--deep"}).exit_code, 0);
+}
+
 TEST_F(DumpTest, ADamagedEntryIsReportedAndTheOthersAreShown) {
   MakeNode();
   node_->Overwrite(node_->engine()->raft_log(), wal::LogKey(Index(4)),

@@ -132,7 +132,7 @@ StatusOr<std::string> Start(const std::string& directory) {
   RAFTKV_ASSIGN_OR_RETURN(const auto engine, store::Engine::Open(options));
   wal::LogStore log(engine.get());
   RAFTKV_ASSIGN_OR_RETURN(const wal::RecoveredLog recovered, log.Recover());
-  RAFTKV_ASSIGN_OR_RETURN(const auto state, store::KvStore::Open(engine.get(), {}));
+  RAFTKV_ASSIGN_OR_RETURN(const auto state, store::KvStore::Open(engine.get()));
   RAFTKV_RETURN_IF_ERROR(log.CheckApplied(state->applied().position, recovered));
   return std::string();
 }

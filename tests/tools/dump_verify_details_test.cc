@@ -126,9 +126,10 @@ TEST_F(DumpVerifyUnusedTest, AHalfWrittenOne) {
 TEST_F(DumpVerifyTest, RequestsThatDoNotParse) {
   MakeFlushedNode();
   Crash();
-  for (const auto type : {store::CommandType::kPut, store::CommandType::kDeleteRange,
-                          store::CommandType::kTxn, store::CommandType::kCompact,
-                          store::CommandType::kMemberAttributes, store::CommandType::kAlarm}) {
+  for (const auto type :
+       {store::CommandType::kPut, store::CommandType::kDeleteRange, store::CommandType::kTxn,
+        store::CommandType::kCompact, store::CommandType::kMemberAttributes,
+        store::CommandType::kAlarm, store::CommandType::kSessionLimits}) {
     node_->Open();
     node_->Overwrite(Log(), wal::LogKey(Index(8)), [type](std::string* record) {
       *record = wal::EncodeEntry(

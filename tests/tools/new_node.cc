@@ -14,7 +14,7 @@ NewNode::NewNode(const std::string& data_dir) {
   options.wal_recovery = wal::ScanWalFiles(options.path).value().recovery;
   engine_ = store::Engine::Open(options).value();
   log_ = wal::LogStore(engine_.get()).Recover().value();
-  kv_ = store::KvStore::Open(engine_.get(), {}).value();
+  kv_ = store::KvStore::Open(engine_.get()).value();
   const LogPosition applied = kv_->applied().position;
   RAFTKV_CHECK(applied == log_.before_first, "the applied state is not that of the log's start");
 }

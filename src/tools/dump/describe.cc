@@ -6,6 +6,7 @@
 #include "common/membership_codec.h"
 #include "rpc.pb.h"
 #include "store/command.h"
+#include "store/session_limits.h"
 #include "tools/support/text.h"
 
 namespace raftkv::tools::dump {
@@ -108,6 +109,13 @@ StatusOr<Json> DescribeBody(const store::Command& command, const DescribeOptions
       return ParseAndDescribe<etcdserverpb::AlarmRequest>(command.body, options);
     case store::CommandType::kMemberAttributes:
       return ParseAndDescribe<etcdserverpb::Member>(command.body, options);
+    case store::CommandType::kSessionLimits: {
+      RAFTKV_ASSIGN_OR_RETURN(const store::SessionLimits limits,
+                              store::DecodeSessionLimits(command.body));
+      return Json{{"op", "session-limits"},
+                  {"sessions_max", limits.sessions_max},
+                  {"session_ttl_ms", limits.ttl_ms}};
+    }
   }
   return Status(Code::kCorruption, "a command of an unknown type");
 }
@@ -136,6 +144,10 @@ std::string OpText(const Json& op) {
   if (name == "alarm") {
     return out + " " + op["alarm"].get<std::string>() + " of member " +
            op["member"].get<std::string>() + ": " + op["action"].get<std::string>();
+  }
+  if (name == "session-limits") {
+    return out + ": " + op["sessions_max"].dump() + " sessions, " + op["session_ttl_ms"].dump() +
+           " ms each";
   }
   if (name == "member-attributes") {
     out += " of " + op["member"].get<std::string>() + ": name " +

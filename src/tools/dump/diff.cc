@@ -267,6 +267,7 @@ class Differ {
     RAFTKV_RETURN_IF_ERROR(compared.status());
     const bool same_index = a_.applied.position.index == b_.applied.position.index;
     if (same_index) {
+      if (a_.applied.session_limits != b_.applied.session_limits) LimitsDiffer();
       for (const char kind :
            {store::kConfigKind, store::kMemberKind, store::kSessionKind, store::kAlarmKind}) {
         RAFTKV_RETURN_IF_ERROR(
@@ -310,6 +311,16 @@ class Differ {
                 : "only " + std::string(difference.in_a ? "A" : "B") + " has this " + what,
             "the same log makes the same state: if the logs are the same, one of the two states is "
             "damaged (raftkv-dump verify --deep on each)");
+  }
+
+  void LimitsDiffer() {
+    const auto text = [](const store::SessionLimits& limits) {
+      return Number(limits.sessions_max) + " for " + Number(limits.ttl_ms) + " ms";
+    };
+    Problem(kState, {.key = store::AppliedKey()},
+            "the session limits are not the same in both: A remembers at most " +
+                text(a_.applied.session_limits) + ", B " + text(b_.applied.session_limits),
+            "the same log makes the same limits: one of the two is not what its log made");
   }
 
   void End() {

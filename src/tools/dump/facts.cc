@@ -27,7 +27,9 @@ Json AppliedJson(const StatusOr<store::AppliedRecord>& applied) {
           {"compacted_to", applied->compacted_to},
           {"time_ms", applied->time_ms},
           {"sessions", applied->sessions},
-          {"bumped_to", applied->bumped_to}};
+          {"bumped_to", applied->bumped_to},
+          {"sessions_max", applied->session_limits.sessions_max},
+          {"session_ttl_ms", applied->session_limits.ttl_ms}};
 }
 
 Json AlarmsJson(const StatusOr<store::ClusterState>& cluster) {

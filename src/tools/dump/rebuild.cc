@@ -242,7 +242,7 @@ class RebuiltState::Builder {
     store::EngineOptions options = ScratchEngineOptions(path_);
     options.wal_recovery = recovery;
     RAFTKV_ASSIGN_OR_RETURN(state_->engine_, store::Engine::Open(options));
-    RAFTKV_ASSIGN_OR_RETURN(state_->kv_, store::KvStore::Open(state_->engine_.get(), options_.kv));
+    RAFTKV_ASSIGN_OR_RETURN(state_->kv_, store::KvStore::Open(state_->engine_.get()));
     return Status::Ok();
   }
 

@@ -45,9 +45,6 @@ struct RebuildOptions {
   // database as it then is and the store's revision.
   std::function<bool(const Entry&)> alone;
   std::function<void(const Entry&, store::Engine*, int64_t revision)> applied;
-  // What the cluster ran with (raftkvd --max-sessions, --session-ttl): it decides which retries
-  // were taken for such.
-  store::KvStoreOptions kv;
   // Where to show how far it has got; null: nowhere.
   Report* report = nullptr;
 };

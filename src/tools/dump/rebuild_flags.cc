@@ -15,11 +15,6 @@ void RebuildFlags::AddTo(CLI::App* app, bool to_is_required) {
   app->add_option("--from-snapshot", options_.snapshot_file,
                   "A backup of this cluster (raftkvctl snapshot save) to start from, where the log "
                   "was cut");
-  app->add_option("--max-sessions", options_.kv.sessions_max, "As the cluster ran with")
-      ->capture_default_str();
-  app->add_option("--session-ttl", options_.kv.session_ttl_ms,
-                  "As the cluster ran with; milliseconds")
-      ->capture_default_str();
   app->add_option("--scratch-dir", scratch_dir_,
                   "Where to work (default: $TMPDIR or /tmp; on the file system of DIR it needs "
                   "less space)");

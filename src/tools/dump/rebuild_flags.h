@@ -14,8 +14,7 @@ namespace raftkv::tools::dump {
 
 class RebuildFlags {
  public:
-  // --to, which defaults to last unless it is required; --from-snapshot, --max-sessions,
-  // --session-ttl, --scratch-dir.
+  // --to, which defaults to last unless it is required; --from-snapshot, --scratch-dir.
   void AddTo(CLI::App* app, bool to_is_required);
 
   // For Command::Prepare: reads the options and makes the scratch directory.

@@ -223,7 +223,7 @@ class SalvagedState::Builder {
       return writer.Put(key, record);
     });
     if (status.ok()) status = writer.Flush();
-    if (status.ok()) status = store::KvStore::Open(state_->engine_.get(), {}).status();
+    if (status.ok()) status = store::KvStore::Open(state_->engine_.get()).status();
     if (status.ok()) return true;
     if (status.code() != Code::kCorruption) return status;
     state_->losses_.push_back({status.message()});
@@ -303,7 +303,7 @@ class SalvagedState::Builder {
 
   // Applies the proven log to a proven state.
   Status Replay() {
-    RAFTKV_ASSIGN_OR_RETURN(const auto kv, store::KvStore::Open(state_->engine_.get(), {}));
+    RAFTKV_ASSIGN_OR_RETURN(const auto kv, store::KvStore::Open(state_->engine_.get()));
     if (state_->proven()) {
       RAFTKV_RETURN_IF_ERROR(log_.Prove(kv->applied().position));
       Replayer replayer(&log_, state_->engine_.get(), kv.get());

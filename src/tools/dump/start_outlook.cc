@@ -29,7 +29,7 @@ StatusOr<StartOutlook> ForeseeStart(const std::string& path, store::Engine* engi
   RAFTKV_ASSIGN_OR_RETURN(outlook.verdict,
                           wal::CheckStart(outlook.log, *fence, identity.node, path));
   RAFTKV_ASSIGN_OR_RETURN(const std::unique_ptr<store::KvStore> state,
-                          store::KvStore::Open(engine, store::KvStoreOptions()));
+                          store::KvStore::Open(engine));
   outlook.applied = state->applied();
   RAFTKV_RETURN_IF_ERROR(log.CheckApplied(outlook.applied.position, outlook.log));
   outlook.replay_to = std::max(outlook.applied.position.index,

@@ -149,7 +149,8 @@ std::string ToText(const Json& json) {
     line("revision",
          applied["revision"].dump() + ", compacted to " + applied["compact_revision"].dump());
     line("live keys", json["live_keys"].is_null() ? "not counted" : json["live_keys"].dump());
-    line("sessions", applied["sessions"].dump());
+    line("sessions", applied["sessions"].dump() + " of at most " + applied["sessions_max"].dump() +
+                         ", each for " + applied["session_ttl_ms"].dump() + " ms");
   }
   line("alarms", Words(json["alarms"]));
   for (const Json& family : json["column_families"]) {

@@ -12,6 +12,7 @@
 #include "store/cluster_state.h"
 #include "store/command.h"
 #include "store/identity_codec.h"
+#include "store/session_limits.h"
 #include "tools/dump/log_reader.h"
 #include "tools/dump/state_reader.h"
 #include "wal/keys.h"
@@ -57,6 +58,9 @@ Status CheckCommand(std::string_view payload) {
       break;
     case store::CommandType::kAlarm:
       parses = Parses<etcdserverpb::AlarmRequest>(command.body);
+      break;
+    case store::CommandType::kSessionLimits:
+      parses = store::DecodeSessionLimits(command.body).ok();
       break;
   }
   if (parses) return Status::Ok();

@@ -32,7 +32,7 @@ StatusOr<Rebuilt> Rebuild(store::Engine* engine, const ScratchDirectory& scratch
   Rebuilt rebuilt;
   RAFTKV_ASSIGN_OR_RETURN(rebuilt.engine, store::Engine::Open(options));
   RAFTKV_ASSIGN_OR_RETURN(const std::unique_ptr<store::KvStore> state,
-                          store::KvStore::Open(rebuilt.engine.get(), store::KvStoreOptions()));
+                          store::KvStore::Open(rebuilt.engine.get()));
   const wal::LogStore log(engine);
   RebuildOptions rebuild;
   rebuild.report = report;
@@ -74,7 +74,9 @@ class StateComparison {
     const auto text = [](const store::AppliedRecord& record) {
       return "revision " + std::to_string(record.revision) + ", compacted up to " +
              std::to_string(record.compact_revision) + ", " + std::to_string(record.sessions) +
-             " sessions, clock " + std::to_string(record.time_ms) + " ms";
+             " sessions of at most " + std::to_string(record.session_limits.sessions_max) +
+             " for " + std::to_string(record.session_limits.ttl_ms) + " ms, clock " +
+             std::to_string(record.time_ms) + " ms";
     };
     Problem({.key = store::AppliedKey()},
             "the stored state says " + text(stored) + "; the log makes " + text(made));
@@ -97,9 +99,7 @@ class StateComparison {
   void Problem(Place place, std::string what) {
     place.family = stored_->kv()->GetName();
     findings_->Problem({kReplay, std::move(place), std::move(what),
-                        "the state is not what its own log made: replicas differ. (Sessions also "
-                        "differ where the cluster runs with --max-sessions or --session-ttl other "
-                        "than the defaults.)",
+                        "the state is not what its own log made: replicas differ",
                         "compare with another member (raftkv-dump diff); remove the one that is "
                         "wrong and let it join anew"});
   }

@@ -64,6 +64,7 @@ StatusOr<Change> ChangeOf(const wal::EntryView& entry) {
     case store::CommandType::kCompact:
     case store::CommandType::kMemberAttributes:
     case store::CommandType::kAlarm:
+    case store::CommandType::kSessionLimits:
       break;
   }
   if (!parsed) return Status(Code::kCorruption, "the request in the command does not parse");
