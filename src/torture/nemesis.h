@@ -49,6 +49,7 @@ class Nemesis {
   const std::function<void(const std::string&)> say_;
   Rng rng_;
   std::vector<Fault> bag_;  // every kind comes up once before one comes again
+  bool first_bag_ = true;
   std::vector<FaultSpan> faults_;
   PowerCut power_;
 };

@@ -119,10 +119,15 @@ class TortureRun {
     report_.problems.push_back(what);
   }
 
-  void LeaveOut(Fault fault, const std::string& why) {
+  // "All" means all that can be had; one that was asked for by name must be.
+  Status LeaveOut(Fault fault, const std::string& why) {
+    if (options().named.contains(fault)) {
+      return {Code::kInvalidArgument, "--faults " + FaultName(fault) + ": " + why};
+    }
     if (options().faults.erase(fault) > 0) {
       report_.left_out.push_back(FaultName(fault) + ": " + why);
     }
+    return Status::Ok();
   }
 
   Status Prepare() {
@@ -163,15 +168,21 @@ class TortureRun {
     if (access(shim.c_str(), R_OK) != 0) {
       shim.clear();
       const std::string why = std::string("there is no ") + kShimName + " beside this program";
-      LeaveOut(Fault::kPower, why);
-      LeaveOut(Fault::kClock, why);
+      if (options().lying_disk) return {Code::kInvalidArgument, "--lying-disk: " + why};
+      RAFTKV_RETURN_IF_ERROR(LeaveOut(Fault::kPower, why));
+      RAFTKV_RETURN_IF_ERROR(LeaveOut(Fault::kClock, why));
     } else if (!options().faults.contains(Fault::kPower) &&
                !options().faults.contains(Fault::kClock)) {
       shim.clear();
     }
+    if (options().nodes == 1) {
+      for (const Fault fault : {Fault::kCut, Fault::kDelay}) {
+        RAFTKV_RETURN_IF_ERROR(LeaveOut(fault, "one node has no links"));
+      }
+    }
     RAFTKV_ASSIGN_OR_RETURN(cluster_, Cluster::Make(options(), options().directory, shim));
-    if (cluster_->small_disk() < 0) LeaveOut(Fault::kDisk, "this user may not mount a tmpfs");
-    return Status::Ok();
+    if (cluster_->small_disk() >= 0) return Status::Ok();
+    return LeaveOut(Fault::kDisk, "this user may not mount a tmpfs");
   }
 
   Status Start() {
@@ -204,12 +215,14 @@ class TortureRun {
       while (!interrupted && steady_clock::now() < deadline) {
         std::this_thread::sleep_for(std::chrono::milliseconds(50));
       }
+      report_.interrupted = steady_clock::now() < deadline;
       return;
     }
     Nemesis nemesis(options(), cluster_.get(), recorder_.get(), Say);
     while (!interrupted && report_.problems.empty() && steady_clock::now() < deadline) {
       if (const Status round = nemesis.Round(deadline); !round.ok()) Problem(round.message());
     }
+    report_.interrupted = interrupted && steady_clock::now() < deadline;
     report_.faults = nemesis.faults();
     report_.power = nemesis.power();
   }

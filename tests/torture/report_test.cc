@@ -18,7 +18,8 @@ Report Good() {
                     .what = "n1 <&> n2",
                     .begin_ns = 200'000'000,
                     .end_ns = 900'000'000,
-                    .served_ns = 1'000'000'000}};
+                    .served_ns = 1'000'000'000},
+                   {.name = "cut", .what = "n3", .begin_ns = 1'000'000'000}};
   report.leaders = {{100'000'000, "n2", 3}};
   report.operations = 6;
   report.checked = true;
@@ -38,6 +39,34 @@ TEST(Report, OnlyOkIsAPass) {
   report.checked = false;
   EXPECT_EQ(ExitCode(report), 3);
   report = Good();
+  report.problems = {"the nodes differ"};
+  EXPECT_EQ(ExitCode(report), 1);
+}
+
+// What was asked for and did not happen is not proven.
+TEST(Report, LessThanWasAskedForIsNotAPass) {
+  const auto not_proven = [](const Report& report, const std::string& why) {
+    const std::string text = TextReport(report);
+    return ExitCode(report) == 3 && text.find("NOT PROVEN: " + why) != std::string::npos &&
+           JsonReport(report).find(why) != std::string::npos;
+  };
+  Report report = Good();
+  report.interrupted = true;
+  EXPECT_TRUE(not_proven(report, "the run was interrupted")) << TextReport(report);
+  report = Good();
+  report.faults.pop_back();
+  EXPECT_TRUE(not_proven(report, "no cut fault came up")) << TextReport(report);
+  report.faults.clear();
+  EXPECT_TRUE(not_proven(report, "no kill fault came up")) << TextReport(report);
+  report.options.faults.clear();  // none was asked for
+  EXPECT_EQ(ExitCode(report), 0);
+  report = Good();
+  report.options.faults.insert(Fault::kPower);
+  report.faults.push_back({.name = "power"});
+  EXPECT_TRUE(not_proven(report, "no power cut took anything back")) << TextReport(report);
+  report.power.changes = 1;
+  EXPECT_EQ(ExitCode(report), 0);
+  report.faults.clear();
   report.problems = {"the nodes differ"};
   EXPECT_EQ(ExitCode(report), 1);
 }
