@@ -64,11 +64,9 @@ std::string Nemesis::Names(const std::vector<int>& nodes) const {
   return names;
 }
 
-Status Nemesis::Wait(milliseconds time, steady_clock::time_point deadline, int may_end) {
+Status Nemesis::Wait(milliseconds time, steady_clock::time_point deadline) {
   deadline = std::min(deadline, steady_clock::now() + time);
   while (steady_clock::now() < deadline) {
-    // What a full disk ended is started again when the disk has room.
-    if (may_end >= 0) (void)cluster_->node(may_end).process.Ended();
     RAFTKV_RETURN_IF_ERROR(cluster_->CheckRunning());
     std::this_thread::sleep_for(milliseconds(20));
   }
@@ -84,9 +82,8 @@ Status Nemesis::Round(steady_clock::time_point deadline) {
   span.begin_ns = NowNs();
   RAFTKV_RETURN_IF_ERROR(Begin(fault, &span));
   say_(span.name + ": " + span.what);
-  const int may_end = fault == Fault::kDisk ? cluster_->small_disk() : -1;
-  const Status waited = Wait(
-      Between(&rng_, kFaultMin.count(), first_bag_ ? kFirstFaultMsMax : 4000), deadline, may_end);
+  const Status waited =
+      Wait(Between(&rng_, kFaultMin.count(), first_bag_ ? kFirstFaultMsMax : 4000), deadline);
   if (waited.ok()) RAFTKV_RETURN_IF_ERROR(cluster_->Heal());
   span.end_ns = NowNs();
   if (waited.ok()) WaitUntilServed(&span, deadline);

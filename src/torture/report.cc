@@ -167,6 +167,9 @@ std::string TextReport(const Report& report) {
                   static_cast<unsigned long long>(report.power.files),
                   static_cast<unsigned long long>(report.power.kept));
   }
+  if (report.options.faults.contains(Fault::kDisk)) {
+    out += Format("full disks ended a node %d times\n", report.ended_by_full_disk);
+  }
   for (const std::string& left_out : report.left_out) out += "left out: " + left_out + "\n";
   out += Format("leaders: %zu\n", report.leaders.size());
   out += Format("checker: %s, %llu operations in %zu groups of keys, %.1f s",
@@ -201,6 +204,7 @@ std::string JsonReport(const Report& report) {
   out["power"] = {{"taken_back", report.power.changes},
                   {"files", report.power.files},
                   {"kept", report.power.kept}};
+  out["ended_by_full_disk"] = report.ended_by_full_disk;
   out["history"] = report.history;
   out["faults"] = Json::array();
   for (const FaultSpan& fault : report.faults) {

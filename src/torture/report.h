@@ -23,6 +23,7 @@ struct Report {
   std::vector<Second> timeline;
   std::map<std::string, uint64_t> errors;  // why operations did not succeed, how often
   PowerCut power;
+  int ended_by_full_disk = 0;  // nodes, as they are to
   check::CheckReport check;
   bool checked = false;
   uint64_t operations = 0;

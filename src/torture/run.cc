@@ -239,6 +239,7 @@ class TortureRun {
     if (!observer_->two_leaders().empty()) Problem(observer_->two_leaders());
     report_.seconds = static_cast<double>(NowNs()) / 1e9;
     if (cluster_ && Proven(cluster_->CheckRunning())) (void)Proven(cluster_->Stop());
+    if (cluster_) report_.ended_by_full_disk = cluster_->ended_by_full_disk();
     (void)Proven(recorder_->Close());
     report_.leaders = observer_->leader_changes();
     report_.timeline = recorder_->seconds();
@@ -248,7 +249,9 @@ class TortureRun {
   // Every node serves, and the clients get on.
   Status WaitForProgress() {
     const uint64_t before = recorder_->ok();
-    RAFTKV_RETURN_IF_ERROR(WaitUntilAllServe(endpoints_, kSettleSeconds));
+    RAFTKV_RETURN_IF_ERROR(WaitUntilAllServe(endpoints_, kSettleSeconds, [&] {
+      return cluster_ ? cluster_->CheckRunning() : Status();
+    }));
     const auto deadline = After(kSettleSeconds);
     while (recorder_->ok() < before + static_cast<uint64_t>(options().clients)) {
       if (steady_clock::now() > deadline) {

@@ -2,11 +2,11 @@
 // its data directory and not synced (undo_log.h), and moves its wall clock.
 //
 //   RAFTKV_TORTURE_DATA   the directory to watch, absolute
-//   RAFTKV_TORTURE_UNDO   where to keep the log and what deleted files held; on the same file
-//   system RAFTKV_TORTURE_CLOCK  a file of 8 bytes: nanoseconds to add to the wall clock
+//   RAFTKV_TORTURE_LOG    the log; elsewhere than on a disk that is to be full
+//   RAFTKV_TORTURE_UNDO   a directory for what deleted files held; on the data's file system
+//   RAFTKV_TORTURE_CLOCK  a file of 8 bytes: nanoseconds to add to the wall clock
 //   RAFTKV_TORTURE_LIE    if set, syncs of RocksDB's WAL and of the fence are taken for none: a
-//   disk
-//                         that lies about just what an acknowledgement rests on
+//                         disk that lies about just what an acknowledgement rests on
 //
 // The calls are made with syscall(), not by looking up the C library's: nothing to set up, whatever
 // comes first. Only what a node does is watched: not mmap, not files that were opened by fopen, not
@@ -79,6 +79,15 @@ std::string Absolute(int directory, const char* path) {
   return size <= 0 ? "" : std::string(buffer.data(), size) + "/" + path;
 }
 
+// A change that is not noted could not be taken back: the run would prove nothing. Nothing that
+// raftkvd ends with by itself.
+[[noreturn]] void GiveUp(const char* what) {
+  const std::string line =
+      std::string("raftkv-torture-shim: can't ") + what + ": " + std::strerror(errno) + "\n";
+  (void)!syscall(SYS_write, STDERR_FILENO, line.data(), line.size());
+  _exit(raftkv::torture::kShimGaveUp);
+}
+
 // Whether the file "PATH/" is one whose loss breaks an acknowledgement.
 bool IsPromise(const std::string& path) {
   return path.ends_with(".log/") || path.ends_with("/fence/");
@@ -113,7 +122,10 @@ class Shim {
       const uint64_t inode = InodeOf(path);
       const std::string saved =
           undo_ + "/" + std::to_string(getpid()) + "-" + std::to_string(sequence_);
-      if (inode != 0 && link(path.c_str(), saved.c_str()) == 0) {
+      if (inode != 0) {
+        // What is there under this name is of a life whose log is done with.
+        syscall(SYS_unlinkat, AT_FDCWD, saved.c_str(), 0);
+        if (link(path.c_str(), saved.c_str()) != 0) GiveUp("keep a file that goes");
         record.saved = saved;
         saved_[record.inode].insert({saved, inode});
       }
@@ -162,12 +174,13 @@ class Shim {
   Shim() {
     const char* data = getenv("RAFTKV_TORTURE_DATA");
     const char* undo = getenv("RAFTKV_TORTURE_UNDO");
-    if (data == nullptr || undo == nullptr) return;
+    const char* path = getenv("RAFTKV_TORTURE_LOG");
+    if (data == nullptr || undo == nullptr || path == nullptr) return;
     data_ = data;
     undo_ = undo;
-    const std::string path = undo_ + "/log";
-    log_ = static_cast<int>(syscall(SYS_openat, AT_FDCWD, path.c_str(),
-                                    O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+    log_ = static_cast<int>(
+        syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+    if (log_ < 0) GiveUp("open the log");
     // A life before this one was killed: what it had not synced, still is not.
     const auto records = raftkv::torture::ReadUndoLog(path);
     if (!records.ok()) return;
@@ -181,7 +194,7 @@ class Shim {
     // A record that was cut off must not swallow the next one.
     if (ftruncate(log_, 0) != 0 || syscall(SYS_write, log_, again.data(), again.size()) !=
                                        static_cast<ssize_t>(again.size())) {
-      _exit(117);
+      GiveUp("write the log again");
     }
   }
 
@@ -193,10 +206,9 @@ class Shim {
 
   void Write(const UndoRecord& record) {
     const std::string bytes = EncodeUndo(record);
-    // A change that is not noted could not be taken back: the run would prove nothing.
     if (syscall(SYS_write, log_, bytes.data(), bytes.size()) !=
         static_cast<ssize_t>(bytes.size())) {
-      _exit(117);
+      GiveUp("note a change");
     }
   }
 

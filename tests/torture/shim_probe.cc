@@ -1,9 +1,10 @@
 // Changes files as it is told, one word a step, and ends without any clean-up: shim_test.cc cuts
 // the power then. Words: write:FILE:TEXT, at:FILE:OFFSET:TEXT, empty:FILE, sync:FILE, syncdir,
-// rename:FROM:TO, delete:FILE, clock.
+// rename:FROM:TO, delete:FILE, fill:FILE (until the disk is full), clock.
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
@@ -57,6 +58,12 @@ bool Do(const std::vector<std::string>& step) {
   }
   if (what == "rename") return rename(Path(step[1]).c_str(), Path(step[2]).c_str()) == 0;
   if (what == "delete") return unlink(Path(step[1]).c_str()) == 0;
+  if (what == "fill") {
+    const std::string bytes(4096, 'f');
+    while (write(File(step[1]), bytes.data(), bytes.size()) > 0) {
+    }
+    return errno == ENOSPC;
+  }
   if (what == "clock") return std::printf("%lld\n", static_cast<long long>(time(nullptr))) > 0;
   return false;
 }
