@@ -27,6 +27,11 @@ void Recorder::Add(check::Operation op, int64_t end_ns, const std::string& error
   if (seconds_.size() <= second) seconds_.resize(second + 1);
   Second& now = seconds_[second];
   if (op.outcome != check::Outcome::kOk) ++errors_[error];
+  if (op.kind != "get" && op.kind != "range") {
+    ClientProgress& client = clients_[op.client];
+    if (op.outcome == check::Outcome::kOk) ++client.writes_ok;
+    client.last_error = error;
+  }
   switch (op.outcome) {
     case check::Outcome::kOk:
       ++ok_;
@@ -51,6 +56,11 @@ uint64_t Recorder::ok() const {
 uint64_t Recorder::operations() const {
   std::lock_guard lock(mutex_);
   return history_.size();
+}
+
+std::map<std::string, ClientProgress> Recorder::clients() const {
+  std::lock_guard lock(mutex_);
+  return clients_;
 }
 
 Status Recorder::Close() {

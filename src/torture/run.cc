@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -33,6 +34,8 @@ using std::chrono::steady_clock;
 constexpr int kExitCouldNotRun = 2;
 constexpr double kStartSeconds = 60;
 constexpr double kSettleSeconds = 60;
+// Of so many operations of a client one is a write, if it is to get on at all.
+constexpr double kOperationsWithAWrite = 20;
 constexpr auto kSayEvery = std::chrono::seconds(5);
 constexpr char kShimName[] = "raftkv-torture-shim.so";
 
@@ -246,16 +249,24 @@ class TortureRun {
     report_.errors = recorder_->errors();
   }
 
-  // Every node serves, and the clients get on.
+  // Every node serves, and every client gets a write through.
   Status WaitForProgress() {
-    const uint64_t before = recorder_->ok();
+    std::map<std::string, ClientProgress> before = recorder_->clients();
     RAFTKV_RETURN_IF_ERROR(WaitUntilAllServe(endpoints_, kSettleSeconds, [&] {
       return cluster_ ? cluster_->CheckRunning() : Status();
     }));
-    const auto deadline = After(kSettleSeconds);
-    while (recorder_->ok() < before + static_cast<uint64_t>(options().clients)) {
+    const auto deadline =
+        After(kSettleSeconds + kOperationsWithAWrite * options().clients / options().rate);
+    for (int i = 0; i < options().clients;) {
+      const std::string name = Workload::ClientName(i);
+      std::map<std::string, ClientProgress> now = recorder_->clients();
+      if (now[name].writes_ok > before[name].writes_ok) {
+        ++i;
+        continue;
+      }
       if (steady_clock::now() > deadline) {
-        return {Code::kDeadlineExceeded, "the clients did not get on after the faults"};
+        return {Code::kDeadlineExceeded, "client " + name + " got no write through after the " +
+                                             "faults; its last error: " + now[name].last_error};
       }
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }

@@ -61,7 +61,7 @@ class Workload::Worker {
   Worker(Workload* workload, int number, size_t group)
       : w_(workload),
         group_(group),
-        name_("c" + std::to_string(number)),
+        name_(ClientName(number)),
         in_session_(number % 2 == 1),
         rng_(workload->options_.seed * 1000003 + static_cast<uint64_t>(number)),
         client_(NewClient()) {}
