@@ -125,7 +125,9 @@ class Shim {
       if (inode != 0) {
         // What is there under this name is of a life whose log is done with.
         syscall(SYS_unlinkat, AT_FDCWD, saved.c_str(), 0);
-        if (link(path.c_str(), saved.c_str()) != 0) GiveUp("keep a file that goes");
+        if (syscall(SYS_linkat, AT_FDCWD, path.c_str(), AT_FDCWD, saved.c_str(), 0) != 0) {
+          GiveUp("keep a file that goes");
+        }
         record.saved = saved;
         saved_[record.inode].insert({saved, inode});
       }
@@ -228,7 +230,9 @@ class Shim {
       const auto files = std::move(saved->second);
       saved_.erase(saved);
       for (const auto& [path, file] : files) {
-        Done(file, sequence_);  // its number may be given to another file
+        // Its number may be given to another file; not while it has another name.
+        struct stat info {};
+        if (lstat(path.c_str(), &info) != 0 || info.st_nlink < 2) Done(file, sequence_);
         syscall(SYS_unlinkat, AT_FDCWD, path.c_str(), 0);
       }
     }
@@ -421,6 +425,29 @@ int ftruncate(int fd, off_t size) {
 
 int ftruncate64(int fd, off64_t size) { return ftruncate(fd, size); }
 
+int fallocate(int fd, int mode, off_t offset, off_t length) {
+  const auto real = [&] {
+    return static_cast<int>(syscall(SYS_fallocate, fd, mode, offset, length));
+  };
+  // Room without bytes is nothing that could be seen.
+  if (WatchOf(fd) != Watch::kFile || mode == FALLOC_FL_KEEP_SIZE) return real();
+  const bool moves = (mode & (FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE)) != 0;
+  return static_cast<int>(
+      Write(fd, false, offset, moves ? UINT64_MAX : static_cast<uint64_t>(length), real));
+}
+
+int fallocate64(int fd, int mode, off64_t offset, off64_t length) {
+  return fallocate(fd, mode, offset, length);
+}
+
+int posix_fallocate(int fd, off_t offset, off_t length) {
+  return fallocate(fd, 0, offset, length) == 0 ? 0 : errno;
+}
+
+int posix_fallocate64(int fd, off64_t offset, off64_t length) {
+  return posix_fallocate(fd, offset, length);
+}
+
 int truncate(const char* path, off_t size) {
   const int fd = Open(AT_FDCWD, path, O_WRONLY | O_CLOEXEC, 0);
   if (fd < 0) return -1;
@@ -459,6 +486,20 @@ int renameat(int from_directory, const char* from, int to_directory, const char*
 }
 
 int rename(const char* from, const char* to) { return renameat2(AT_FDCWD, from, AT_FDCWD, to, 0); }
+
+int linkat(int from_directory, const char* from, int to_directory, const char* to, int flags) {
+  const auto real = [&] {
+    return static_cast<int>(syscall(SYS_linkat, from_directory, from, to_directory, to, flags));
+  };
+  const std::string path = Absolute(to_directory, to);
+  Shim& shim = Shim::Get();
+  struct stat info {};
+  // Where there is such a name already, the call fails, and must not be taken back.
+  if (!shim.Covers(path) || lstat(path.c_str(), &info) == 0) return real();
+  return shim.Names(UndoKind::kCreate, path, "", false, real);
+}
+
+int link(const char* from, const char* to) { return linkat(AT_FDCWD, from, AT_FDCWD, to, 0); }
 
 int unlinkat(int directory, const char* path, int flags) {
   const auto real = [&] { return static_cast<int>(syscall(SYS_unlinkat, directory, path, flags)); };

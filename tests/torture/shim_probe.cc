@@ -1,6 +1,7 @@
 // Changes files as it is told, one word a step, and ends without any clean-up: shim_test.cc cuts
 // the power then. Words: write:FILE:TEXT, at:FILE:OFFSET:TEXT, empty:FILE, sync:FILE, syncdir,
-// rename:FROM:TO, delete:FILE, fill:FILE (until the disk is full), clock.
+// rename:FROM:TO, link:FROM:TO, delete:FILE, allocate:FILE:SIZE, fill:FILE (until the disk is
+// full), clock.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -57,6 +58,11 @@ bool Do(const std::vector<std::string>& step) {
     return fsync(fd) == 0 && close(fd) == 0;
   }
   if (what == "rename") return rename(Path(step[1]).c_str(), Path(step[2]).c_str()) == 0;
+  if (what == "link") return link(Path(step[1]).c_str(), Path(step[2]).c_str()) == 0;
+  if (what == "allocate") {
+    return fallocate(File(step[1]), 0, 0, std::atoi(step[2].c_str())) == 0 &&
+           posix_fallocate(File(step[1]), 0, 1) == 0;
+  }
   if (what == "delete") return unlink(Path(step[1]).c_str()) == 0;
   if (what == "fill") {
     const std::string bytes(4096, 'f');

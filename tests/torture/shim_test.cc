@@ -131,6 +131,23 @@ TEST_F(Shim, ADeletedFileMayComeBack) {
   EXPECT_EQ(Outcomes("write:f:abc sync:f syncdir delete:f syncdir", "f"), Set({"-"}));
 }
 
+// RocksDB takes in a snapshot's tables so.
+TEST_F(Shim, ALinkWithoutASyncOfTheDirectoryMayNotHaveHappened) {
+  EXPECT_EQ(Outcomes("write:f:abc sync:f syncdir link:f:g", "g"), Set({"-", "abc"}));
+  EXPECT_EQ(Outcomes("write:f:abc sync:f syncdir link:f:g syncdir", "g"), Set({"abc"}));
+  EXPECT_EQ(Outcomes("write:f:abc sync:f syncdir link:f:g", "f"), Set({"abc"}));
+}
+
+TEST_F(Shim, WhatIsNotSyncedMayBeLostUnderAnotherName) {
+  EXPECT_EQ(Outcomes("write:f:abc sync:f syncdir write:f:d link:f:g syncdir delete:f syncdir", "g"),
+            Set({"abc", "abcd"}));
+}
+
+TEST_F(Shim, AllocatedBytesMayBeLost) {
+  EXPECT_EQ(Outcomes("write:f:abc sync:f syncdir allocate:f:5", "f"),
+            Set({"abc", std::string("abc\0\0", 5)}));
+}
+
 // The page cache survives a kill, but nothing became durable by it.
 TEST_F(Shim, WhatALifeBeforeDidNotSyncMayStillBeLost) {
   std::set<std::string> outcomes;
