@@ -1,24 +1,18 @@
 // Loaded into a node (LD_PRELOAD) by raftkv-torture: keeps track of what the node has changed in
-// its data directory and not synced (undo_log.h), and moves its wall clock.
+// its data directory and not synced (undo_log.h). shim_clock.cc moves its wall clock.
 //
 //   RAFTKV_TORTURE_DATA   the directory to watch, absolute
 //   RAFTKV_TORTURE_LOG    the log; elsewhere than on a disk that is to be full
 //   RAFTKV_TORTURE_UNDO   a directory for what deleted files held; on the data's file system
-//   RAFTKV_TORTURE_CLOCK  a file of 8 bytes: nanoseconds to add to the wall clock
 //   RAFTKV_TORTURE_LIE    if set, syncs of RocksDB's WAL and of the fence are taken for none: a
 //                         disk that lies about just what an acknowledgement rests on
 //
 // The calls are made with syscall(), not by looking up the C library's: nothing to set up, whatever
 // comes first. Only what a node does is watched: not mmap, not files that were opened by fopen, not
 // descriptors that were duplicated. RocksDB's own log (LOG*) is left alone.
-#include <dlfcn.h>
 #include <fcntl.h>
-#include <linux/futex.h>
-#include <pthread.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/time.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -28,11 +22,12 @@
 #include <cstdarg>
 #include <cstdlib>
 #include <cstring>
-#include <ctime>
 #include <map>
 #include <mutex>
 #include <set>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "torture/undo_log.h"
 
@@ -180,22 +175,29 @@ class Shim {
     if (data == nullptr || undo == nullptr || path == nullptr) return;
     data_ = data;
     undo_ = undo;
-    log_ = static_cast<int>(
-        syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
-    if (log_ < 0) GiveUp("open the log");
     // A life before this one was killed: what it had not synced, still is not.
-    const auto records = raftkv::torture::ReadUndoLog(path);
-    if (!records.ok()) return;
+    std::vector<UndoRecord> records;
+    if (access(path, F_OK) == 0) {
+      auto read = raftkv::torture::ReadUndoLog(path);
+      if (!read.ok()) GiveUp("read the log");
+      records = *std::move(read);
+    }
     std::string again;
-    for (const UndoRecord& record : *records) {
+    for (const UndoRecord& record : records) {
       sequence_ = std::max(sequence_, record.sequence + 1);
       open_[record.inode].insert(record.sequence);
       if (!record.saved.empty()) saved_[record.inode].insert({record.saved, InodeOf(record.saved)});
       again += EncodeUndo(record);
     }
-    // A record that was cut off must not swallow the next one.
-    if (ftruncate(log_, 0) != 0 || syscall(SYS_write, log_, again.data(), again.size()) !=
-                                       static_cast<ssize_t>(again.size())) {
+    // Anew, since a record that was cut off must not swallow the next one; and beside the old one,
+    // which a kill must not take with it.
+    const std::string beside = std::string(path) + ".new";
+    log_ = static_cast<int>(syscall(SYS_openat, AT_FDCWD, beside.c_str(),
+                                    O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600));
+    if (log_ < 0 ||
+        syscall(SYS_write, log_, again.data(), again.size()) !=
+            static_cast<ssize_t>(again.size()) ||
+        syscall(SYS_renameat2, AT_FDCWD, beside.c_str(), AT_FDCWD, path, 0) != 0) {
       GiveUp("write the log again");
     }
   }
@@ -297,42 +299,6 @@ ssize_t Write(int fd, bool at_end, uint64_t offset, uint64_t length, const Chang
     offset = append ? size : static_cast<uint64_t>(lseek(fd, 0, SEEK_CUR));
   }
   return Shim::Get().Bytes(fd, info.st_ino, size, offset, length, change);
-}
-
-// The offset in RAFTKV_TORTURE_CLOCK's file; null: there is none.
-const std::atomic<int64_t>* ClockOffset() {
-  static const std::atomic<int64_t>* const offset = [] {
-    const char* path = getenv("RAFTKV_TORTURE_CLOCK");
-    if (path == nullptr) return static_cast<const std::atomic<int64_t>*>(nullptr);
-    const int fd = RealOpen(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
-    void* map = fd < 0 ? MAP_FAILED : mmap(nullptr, 8, PROT_READ, MAP_SHARED, fd, 0);
-    if (fd >= 0) syscall(SYS_close, fd);
-    return map == MAP_FAILED ? nullptr : static_cast<const std::atomic<int64_t>*>(map);
-  }();
-  return offset;
-}
-
-// By `sign` times the offset.
-void Move(timespec* time, int sign) {
-  const auto* offset = ClockOffset();
-  if (offset == nullptr || time == nullptr) return;
-  const int64_t ns = time->tv_sec * 1'000'000'000 + time->tv_nsec + sign * offset->load();
-  time->tv_sec = ns / 1'000'000'000;
-  time->tv_nsec = ns % 1'000'000'000;
-}
-
-int RealClock(clockid_t clock, timespec* time) {
-  using Function = int (*)(clockid_t, timespec*);
-  // Looked up: the system call would be many times slower, and RocksDB asks often.
-  static const auto real = reinterpret_cast<Function>(dlsym(RTLD_NEXT, "clock_gettime"));
-  return real != nullptr ? real(clock, time)
-                         : static_cast<int>(syscall(SYS_clock_gettime, clock, time));
-}
-
-// Who waits until a time of the moved clock, waits for the kernel's.
-bool IsWallClock(const timespec* time) {
-  constexpr time_t kYear2001 = 1'000'000'000;  // no machine has been up for so long
-  return time != nullptr && time->tv_sec > kYear2001;
 }
 
 mode_t ModeArgument(int flags, va_list* arguments) {
@@ -530,75 +496,6 @@ int mkdirat(int directory, const char* path, mode_t mode) {
 }
 
 int mkdir(const char* path, mode_t mode) { return mkdirat(AT_FDCWD, path, mode); }
-
-int clock_gettime(clockid_t clock, struct timespec* time) {
-  const int result = RealClock(clock, time);
-  if (result == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) Move(time, 1);
-  return result;
-}
-
-int gettimeofday(struct timeval* time, void*) {
-  struct timespec now;
-  if (clock_gettime(CLOCK_REALTIME, &now) != 0) return -1;
-  time->tv_sec = now.tv_sec;
-  time->tv_usec = now.tv_nsec / 1000;
-  return 0;
-}
-
-int pthread_cond_timedwait(pthread_cond_t* condition, pthread_mutex_t* mutex,
-                           const struct timespec* until) {
-  using Function = int (*)(pthread_cond_t*, pthread_mutex_t*, const timespec*);
-  // Not the first version, which is for programs of another kind of condition.
-  static const auto real = [] {
-    void* found = dlvsym(RTLD_NEXT, "pthread_cond_timedwait", "GLIBC_2.3.2");
-    return reinterpret_cast<Function>(
-        found != nullptr ? found : dlsym(RTLD_NEXT, "pthread_cond_timedwait"));
-  }();
-  timespec moved = *until;
-  if (IsWallClock(until)) Move(&moved, -1);
-  return real(condition, mutex, &moved);
-}
-
-int pthread_cond_clockwait(pthread_cond_t* condition, pthread_mutex_t* mutex, clockid_t clock,
-                           const struct timespec* until) {
-  using Function = int (*)(pthread_cond_t*, pthread_mutex_t*, clockid_t, const timespec*);
-  static const auto real = reinterpret_cast<Function>(dlsym(RTLD_NEXT, "pthread_cond_clockwait"));
-  timespec moved = *until;
-  if (clock == CLOCK_REALTIME) Move(&moved, -1);
-  return real(condition, mutex, clock, &moved);
-}
-
-// gRPC waits by system calls of its own (absl's futexes).
-long syscall(long number, ...) {
-  using Function = long (*)(long, ...);
-  // No static local: those wait by this very call.
-  static std::atomic<Function> real{nullptr};
-  Function function = real.load(std::memory_order_relaxed);
-  if (function == nullptr) {
-    function = reinterpret_cast<Function>(dlsym(RTLD_NEXT, "syscall"));
-    real.store(function, std::memory_order_relaxed);
-  }
-  std::array<long, 6> a{};
-  va_list arguments;
-  va_start(arguments, number);
-  for (long& argument : a) argument = va_arg(arguments, long);
-  va_end(arguments);
-  timespec moved{};
-  const auto* until = reinterpret_cast<const timespec*>(a[3]);
-  if (number == SYS_futex && (a[1] & FUTEX_CLOCK_REALTIME) != 0 && IsWallClock(until)) {
-    moved = *until;
-    Move(&moved, -1);
-    a[3] = reinterpret_cast<long>(&moved);
-  }
-  return function(number, a[0], a[1], a[2], a[3], a[4], a[5]);
-}
-
-time_t time(time_t* out) {
-  struct timespec now;
-  if (clock_gettime(CLOCK_REALTIME, &now) != 0) return -1;
-  if (out != nullptr) *out = now.tv_sec;
-  return now.tv_sec;
-}
 
 }  // extern "C"
 // NOLINTEND

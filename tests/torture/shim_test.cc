@@ -52,11 +52,14 @@ class Shim : public testing::Test {
 
   // A process that does these steps and is gone.
   void Run(const std::string& steps) {
-    const std::string command = "LD_PRELOAD=" RAFTKV_SHIM " RAFTKV_TORTURE_DATA=" + root_ +
-                                "/data RAFTKV_TORTURE_UNDO=" + root_ +
-                                "/undo RAFTKV_TORTURE_LOG=" + log_ + " " RAFTKV_SHIM_PROBE " " +
-                                root_ + "/data " + steps;
+    const std::string command = Command(steps);
     ASSERT_EQ(std::system(command.c_str()), 0) << command;
+  }
+
+  std::string Command(const std::string& steps) const {
+    return "LD_PRELOAD=" RAFTKV_SHIM " RAFTKV_TORTURE_DATA=" + root_ +
+           "/data RAFTKV_TORTURE_UNDO=" + root_ + "/undo RAFTKV_TORTURE_LOG=" + log_ +
+           " " RAFTKV_SHIM_PROBE " " + root_ + "/data " + steps;
   }
 
   void Cut(uint64_t seed) {
@@ -165,6 +168,20 @@ TEST_F(Shim, WhatALifeBeforeDidNotSyncMayStillBeLost) {
   Run("sync:f");
   Cut(1);
   EXPECT_EQ(Read("f"), "abc");
+}
+
+// A process that ends before it has written its log again: here, because it may write no file.
+TEST_F(Shim, ALifeThatEndsAtItsStartForgetsNothing) {
+  std::set<std::string> outcomes;
+  for (uint64_t seed = 0; seed < 10; ++seed) {
+    Clean();
+    Run("write:f:abc sync:f syncdir write:f:d");
+    const std::string killed = "ulimit -c 0; ulimit -f 0; " + Command("write:f:e");
+    EXPECT_NE(std::system(killed.c_str()), 0);
+    Cut(seed);
+    outcomes.insert(Read("f").value_or("-"));
+  }
+  EXPECT_EQ(outcomes, Set({"abc", "abcd"}));
 }
 
 TEST_F(Shim, TheLogIsEmptyWhenAllIsSynced) {
