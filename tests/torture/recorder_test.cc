@@ -5,6 +5,9 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <fstream>
+
+#include "check/history_file.h"
 
 namespace raftkv::torture {
 namespace {
@@ -14,6 +17,7 @@ check::Operation Done(const std::string& client, const std::string& kind, check:
   op.client = client;
   op.kind = kind;
   op.outcome = outcome;
+  op.return_ns = 1;
   return op;
 }
 
@@ -32,6 +36,23 @@ TEST(Recorder, OnlyWritesThatSucceedAreProgress) {
   EXPECT_EQ(clients["c1"].writes_ok, 0u);
   EXPECT_EQ(clients["c1"].last_error, "no session");
   EXPECT_TRUE(recorder->Close().ok());
+  std::filesystem::remove(path);
+}
+
+TEST(Recorder, TheHistoryTakesAnyBytes) {
+  const std::string path = testing::TempDir() + "raftkv-recorder-bytes.jsonl";
+  auto recorder = Recorder::Make(path).value();
+  check::Operation op = Done("c\xff", "put", check::Outcome::kOk);
+  op.then_steps.emplace_back();
+  op.then_steps[0].kind = check::StepKind::kPut;
+  op.then_steps[0].key = op.then_steps[0].value.emplace("\xfe");
+  recorder->Add(op, 0, "\xfd");
+  ASSERT_TRUE(recorder->Close().ok());
+  std::ifstream file(path);
+  const auto history = check::ReadHistory(file);
+  ASSERT_TRUE(history.ok()) << history.status();
+  ASSERT_EQ(history->size(), 1u);
+  EXPECT_EQ(history->at(0).then_steps[0].key, "\xfe");
   std::filesystem::remove(path);
 }
 

@@ -90,6 +90,18 @@ TEST(Report, TheJsonHasTheFigures) {
   EXPECT_EQ(json["timeline"].size(), 2u);
 }
 
+// Just when there is something to say.
+TEST(Report, TheJsonTakesAnyBytes) {
+  const std::string bad = "half of an \xc3";
+  Report report = Good();
+  report.problems = {bad};
+  report.errors[bad] = 1;
+  report.check.why = bad;
+  report.faults[0].what = bad;
+  const auto json = nlohmann::json::parse(JsonReport(report));
+  EXPECT_EQ(json["problems"][0], "half of an \xef\xbf\xbd");
+}
+
 TEST(Report, ThePageStandsAlone) {
   const std::string page = HtmlReport(Good());
   for (const char* outside : {"http://", "https://", "src=", "href=", "@import"}) {
