@@ -235,6 +235,13 @@ bool Cluster::FullDiskEnded(int i, int status) const {
 }
 
 Status Cluster::Heal() {
+  for (int i = 0; i < size(); ++i) {
+    if (nodes_[i]->clock_offset != nullptr) SetClock(i, std::chrono::nanoseconds(0));
+  }
+  return Mend();
+}
+
+Status Cluster::Mend() {
   network_.Heal();
   for (int i = 0; i < size(); ++i) {
     if (nodes_[i]->small_disk) EmptyDisk(i);

@@ -66,6 +66,9 @@ class Cluster {
   void EmptyDisk(int i);
 
   // All links are open, all disks have room, all that were stopped go on, all that are down start.
+  // Clocks stay as they are between two faults, as nobody may come and set them.
+  Status Mend();
+  // And all clocks are right.
   Status Heal();
   // An error, with the end of its log, when a node ended that nobody killed. Not when a full disk
   // ended it as docs/operations.md says: it starts again as soon as there is room.

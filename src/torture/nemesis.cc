@@ -84,7 +84,7 @@ Status Nemesis::Round(steady_clock::time_point deadline) {
   say_(span.name + ": " + span.what);
   const Status waited =
       Wait(Between(&rng_, kFaultMin.count(), first_bag_ ? kFirstFaultMsMax : 4000), deadline);
-  if (waited.ok()) RAFTKV_RETURN_IF_ERROR(cluster_->Heal());
+  if (waited.ok()) RAFTKV_RETURN_IF_ERROR(cluster_->Mend());
   span.end_ns = NowNs();
   if (waited.ok()) WaitUntilServed(&span, deadline);
   faults_.push_back(std::move(span));
