@@ -200,9 +200,9 @@ class TortureRun {
         RAFTKV_RETURN_IF_ERROR(cluster_->Start(i));
       }
     }
-    if (const Status serving = WaitUntilAllServe(endpoints_, kStartSeconds); !serving.ok()) {
+    const Status serving = WaitUntilAllServe(endpoints_, kStartSeconds, [&] { return Watch(); });
+    if (!serving.ok()) {
       if (!cluster_) return serving;
-      RAFTKV_RETURN_IF_ERROR(cluster_->CheckRunning());
       return {serving.code(), serving.message() + "\n" + cluster_->LogTail(0)};
     }
     observer_ = std::make_unique<Observer>(endpoints_, names);
@@ -210,6 +210,8 @@ class TortureRun {
     workload_->Start();
     return Status::Ok();
   }
+
+  Status Watch() { return cluster_ ? cluster_->CheckRunning() : Status::Ok(); }
 
   void Break() {
     const Progress progress(recorder_.get());
@@ -252,9 +254,7 @@ class TortureRun {
   // Every node serves, and every client gets a write through.
   Status WaitForProgress() {
     std::map<std::string, ClientProgress> before = recorder_->clients();
-    RAFTKV_RETURN_IF_ERROR(WaitUntilAllServe(endpoints_, kSettleSeconds, [&] {
-      return cluster_ ? cluster_->CheckRunning() : Status();
-    }));
+    RAFTKV_RETURN_IF_ERROR(WaitUntilAllServe(endpoints_, kSettleSeconds, [&] { return Watch(); }));
     const auto deadline =
         After(kSettleSeconds + kOperationsWithAWrite * options().clients / options().rate);
     for (int i = 0; i < options().clients;) {
