@@ -5,6 +5,11 @@
 #include "check/history_file.h"
 
 namespace raftkv::torture {
+namespace {
+
+constexpr size_t kMalformedMax = 10;
+
+}  // namespace
 
 int64_t NowNs() {
   using Clock = std::chrono::steady_clock;
@@ -46,6 +51,16 @@ void Recorder::Add(check::Operation op, int64_t end_ns, const std::string& error
       break;
   }
   history_.push_back(std::move(op));
+}
+
+void Recorder::AddMalformed(const std::string& what) {
+  std::lock_guard lock(mutex_);
+  if (malformed_.size() < kMalformedMax) malformed_.push_back(what);
+}
+
+std::vector<std::string> Recorder::malformed() const {
+  std::lock_guard lock(mutex_);
+  return malformed_;
 }
 
 uint64_t Recorder::ok() const {

@@ -57,6 +57,10 @@ class Recorder {
   // `error`: why it did not succeed.
   void Add(check::Operation op, int64_t end_ns, const std::string& error);
 
+  // An answer that no state of the keys explains. The first few are kept.
+  void AddMalformed(const std::string& what);
+  std::vector<std::string> malformed() const;
+
   uint64_t ok() const;
   uint64_t operations() const;
   // By name, all that recorded a write.
@@ -79,6 +83,7 @@ class Recorder {
   std::map<std::string, uint64_t> errors_;
   uint64_t ok_ = 0;
   std::map<std::string, ClientProgress> clients_;
+  std::vector<std::string> malformed_;
 };
 
 }  // namespace raftkv::torture

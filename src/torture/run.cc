@@ -217,14 +217,15 @@ class TortureRun {
     const Progress progress(recorder_.get());
     const auto deadline = After(options().seconds);
     if (!cluster_) {
-      while (!interrupted && steady_clock::now() < deadline) {
+      while (!interrupted && recorder_->malformed().empty() && steady_clock::now() < deadline) {
         std::this_thread::sleep_for(std::chrono::milliseconds(50));
       }
-      report_.interrupted = steady_clock::now() < deadline;
+      report_.interrupted = interrupted && steady_clock::now() < deadline;
       return;
     }
     Nemesis nemesis(options(), cluster_.get(), recorder_.get(), Say);
-    while (!interrupted && report_.problems.empty() && steady_clock::now() < deadline) {
+    while (!interrupted && report_.problems.empty() && recorder_->malformed().empty() &&
+           steady_clock::now() < deadline) {
       if (const Status round = nemesis.Round(deadline); !round.ok()) Problem(round.message());
     }
     report_.interrupted = interrupted && steady_clock::now() < deadline;
@@ -241,6 +242,7 @@ class TortureRun {
     }
     workload_->Stop();
     observer_->Stop();
+    for (const std::string& malformed : recorder_->malformed()) Problem(malformed);
     if (!observer_->two_leaders().empty()) Problem(observer_->two_leaders());
     report_.seconds = static_cast<double>(NowNs()) / 1e9;
     if (cluster_ && Proven(cluster_->CheckRunning())) (void)Proven(cluster_->Stop());
