@@ -322,7 +322,9 @@ class TortureRun {
     if (!temporary_.empty() && code == 0) {
       // The reports are what one wants to look at; the data has done its duty.
       for (int i = 1; i <= options().nodes; ++i) {
-        fs::remove_all(temporary_ + "/n" + std::to_string(i), error);
+        for (const char* ending : {"", ".undo", ".clock"}) {
+          fs::remove_all(temporary_ + "/n" + std::to_string(i) + ending, error);
+        }
       }
       if (!wanted) fs::remove_all(temporary_, error);
     }
