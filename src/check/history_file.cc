@@ -394,7 +394,7 @@ void ExpandRanges(History* history) {
 
 std::string FormatOperation(const Operation& op) {
   ordered_json out;
-  out["client"] = ToJson(op.client);
+  out["client"] = op.client;
   out["op"] = op.kind;
   AddBody(op, &out);
   out["invoke"] = op.invoke_ns;
@@ -403,7 +403,8 @@ std::string FormatOperation(const Operation& op) {
                    : op.outcome == Outcome::kFail ? "fail"
                                                   : "unknown";
   if (op.revision != 0) out["revision"] = op.revision;
-  return out.dump();
+  // Keys and values are text or hex; the names of the client and of the operation are text always.
+  return out.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
 }  // namespace raftkv::check

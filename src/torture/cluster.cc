@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -11,6 +12,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <utility>
 
 namespace raftkv::torture {
@@ -21,9 +23,17 @@ namespace fs = std::filesystem;
 constexpr size_t kLogTailBytes = 3000;
 constexpr char kFiller[] = "/filler";
 constexpr char kSmallDiskOptions[] = "size=96m";
+// A write that failed while the disk was full ends the node within this time.
+constexpr std::chrono::seconds kFullDiskEndsWithin{30};
 
 Status Failed(const std::string& what) {
   return {Code::kIoError, "can't " + what + ": " + std::strerror(errno)};
+}
+
+std::string ReadFrom(const std::string& path, size_t offset) {
+  std::ifstream file(path, std::ios::binary);
+  file.seekg(static_cast<std::streamoff>(offset));
+  return {std::istreambuf_iterator<char>(file), {}};
 }
 
 std::string Url(int port) { return "http://127.0.0.1:" + std::to_string(port); }
@@ -90,7 +100,8 @@ Status Cluster::MakeNode(int i, const std::string& directory) {
 }
 
 Status Cluster::MakeClock(Node* node) {
-  const std::string path = node->directory + "/clock";
+  // Not in the directory: to map a page that a full disk has no room for is a SIGBUS.
+  const std::string path = node->directory + ".clock";
   const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0 || ftruncate(fd, sizeof(int64_t)) != 0) return Failed("make " + path);
   void* map = mmap(nullptr, sizeof(int64_t), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -140,7 +151,12 @@ std::vector<std::string> Cluster::Command(int i) const {
       "--snapshot-catchup-entries=1000",
       "--corrupt-check-time-s=10",
   };
-  if (node.small_disk) command.push_back("--free-space-reserve-bytes=16777216");
+  // Every other life stops taking writes in time; the others meet the full disk in the middle of
+  // one.
+  if (node.small_disk) {
+    command.push_back(std::string("--free-space-reserve-bytes=") +
+                      (node.lives % 2 == 0 ? "16777216" : "0"));
+  }
   command.insert(command.end(), options_.raftkvd_flags.begin(), options_.raftkvd_flags.end());
   return command;
 }
@@ -150,11 +166,14 @@ Status Cluster::Start(int i) {
   std::vector<std::string> environment;
   if (!shim_.empty()) {
     environment = {"LD_PRELOAD=" + shim_, "RAFTKV_TORTURE_DATA=" + node.directory + "/data",
+                   "RAFTKV_TORTURE_LOG=" + UndoPath(i),
                    "RAFTKV_TORTURE_UNDO=" + node.directory + "/undo",
-                   "RAFTKV_TORTURE_CLOCK=" + node.directory + "/clock"};
+                   "RAFTKV_TORTURE_CLOCK=" + node.directory + ".clock"};
     if (options_.lying_disk) environment.push_back("RAFTKV_TORTURE_LIE=1");
   }
   node.paused = false;
+  ++node.lives;
+  node.log_bytes_before = LogBytes(i);
   return node.process.Start(Command(i), environment, LogPath(i));
 }
 
@@ -175,7 +194,7 @@ void Cluster::Resume(int i) {
 
 StatusOr<PowerCut> Cluster::CutPower(int i, Rng* rng) {
   Kill(i);
-  return torture::CutPower(nodes_[i]->directory + "/undo/log", nodes_[i]->directory, rng);
+  return torture::CutPower(UndoPath(i), nodes_[i]->directory, rng);
 }
 
 void Cluster::SetClock(int i, std::chrono::nanoseconds offset) {
@@ -183,19 +202,46 @@ void Cluster::SetClock(int i, std::chrono::nanoseconds offset) {
 }
 
 Status Cluster::FillDisk(int i) {
-  const std::string path = nodes_[i]->directory + kFiller;
+  Node& node = *nodes_[i];
+  node.log_bytes_before = LogBytes(i);
+  node.full = true;
+  const std::string path = node.directory + kFiller;
   const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0) return Failed("open " + path);
   const std::string bytes(1 << 20, 'f');
   while (write(fd, bytes.data(), bytes.size()) > 0) {
   }
+  const Status filled = errno == ENOSPC ? Status::Ok() : Failed("fill " + path);
   close(fd);
-  return Status::Ok();
+  return filled;
 }
 
-void Cluster::EmptyDisk(int i) { unlink((nodes_[i]->directory + kFiller).c_str()); }
+void Cluster::EmptyDisk(int i) {
+  Node& node = *nodes_[i];
+  unlink((node.directory + kFiller).c_str());
+  if (node.full) node.full_until = std::chrono::steady_clock::now() + kFullDiskEndsWithin;
+  node.full = false;
+}
+
+bool Cluster::FullDiskEnded(int i, int status) const {
+  const Node& node = *nodes_[i];
+  if (!node.full && std::chrono::steady_clock::now() > node.full_until) return false;
+  if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGABRT) return false;
+  const std::string log = ReadFrom(LogPath(i), node.log_bytes_before);
+  for (const char* said : {"No space left on device", "start the node again"}) {
+    if (log.find(said) == std::string::npos) return false;
+  }
+  return true;
+}
 
 Status Cluster::Heal() {
+  for (int i = 0; i < size(); ++i) {
+    if (nodes_[i]->clock_offset != nullptr) SetClock(i, std::chrono::nanoseconds(0));
+  }
+  return Mend();
+}
+
+Status Cluster::Mend() {
   network_.Heal();
   for (int i = 0; i < size(); ++i) {
     if (nodes_[i]->small_disk) EmptyDisk(i);
@@ -207,23 +253,28 @@ Status Cluster::Heal() {
 
 Status Cluster::CheckRunning() {
   for (int i = 0; i < size(); ++i) {
-    if (const auto how = nodes_[i]->process.Ended()) {
-      return {Code::kUnavailable, nodes_[i]->name + " ended by itself (" + *how + "); the end of " +
-                                      LogPath(i) + ":\n" + LogTail(i)};
+    Node& node = *nodes_[i];
+    const std::optional<int> status = node.process.Ended();
+    if (!status) continue;
+    if (!FullDiskEnded(i, *status)) {
+      return {Code::kUnavailable, node.name + " ended by itself (" + HowItEnded(*status) +
+                                      "); the end of " + LogPath(i) + ":\n" + LogTail(i)};
     }
+    ++ended_by_full_disk_;
+    if (!node.full) RAFTKV_RETURN_IF_ERROR(Start(i));
   }
   return Status::Ok();
 }
 
+size_t Cluster::LogBytes(int i) const {
+  std::error_code error;
+  const uintmax_t size = fs::file_size(LogPath(i), error);
+  return error ? 0 : size;
+}
+
 std::string Cluster::LogTail(int i) const {
-  std::ifstream file(LogPath(i), std::ios::binary | std::ios::ate);
-  if (!file) return "";
-  const auto size = static_cast<size_t>(file.tellg());
-  const size_t from = size > kLogTailBytes ? size - kLogTailBytes : 0;
-  std::string tail(size - from, '\0');
-  file.seekg(static_cast<std::streamoff>(from));
-  file.read(tail.data(), static_cast<std::streamsize>(tail.size()));
-  return tail;
+  const size_t size = LogBytes(i);
+  return ReadFrom(LogPath(i), size > kLogTailBytes ? size - kLogTailBytes : 0);
 }
 
 Status Cluster::Stop() {

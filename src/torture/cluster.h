@@ -29,7 +29,13 @@ struct Node {
   bool paused = false;
   Process process;
   std::atomic<int64_t>* clock_offset = nullptr;  // shared with the shim; null: no shim
-  bool small_disk = false;                       // a tmpfs of its own
+  // For a node with a tmpfs of its own: whether it is full now, or until when what a write met may
+  // yet end the node; and where in its log to look for that: behind the start and the filling.
+  bool small_disk = false;
+  bool full = false;
+  std::chrono::steady_clock::time_point full_until;
+  size_t log_bytes_before = 0;
+  int lives = 0;  // how often it was started
 };
 
 // Not thread-safe; every call from the thread that made it, since nodes die with that thread.
@@ -60,9 +66,15 @@ class Cluster {
   void EmptyDisk(int i);
 
   // All links are open, all disks have room, all that were stopped go on, all that are down start.
+  // Clocks stay as they are between two faults, as nobody may come and set them.
+  Status Mend();
+  // And all clocks are right.
   Status Heal();
-  // kInternal-like, with the end of its log, when a node ended that nobody killed.
+  // An error, with the end of its log, when a node ended that nobody killed. Not when a full disk
+  // ended it as docs/operations.md says: it starts again as soon as there is room.
   Status CheckRunning();
+  // How often that was.
+  int ended_by_full_disk() const { return ended_by_full_disk_; }
   // The end of a node's log.
   std::string LogTail(int i) const;
   // Ends all nodes by SIGTERM; an error when one does not end well.
@@ -72,13 +84,18 @@ class Cluster {
   explicit Cluster(const Options& options, std::string shim);
   // Which node has the connection between these ports. On the network's thread.
   std::optional<int> CallerAt(int from_port, int to_port) const;
+  // Whether a full disk ended the node, and it said so.
+  bool FullDiskEnded(int i, int status) const;
   Status MakeNode(int i, const std::string& directory);
   Status MakeClock(Node* node);
   std::string LogPath(int i) const { return nodes_[i]->directory + ".log"; }
+  size_t LogBytes(int i) const;
+  std::string UndoPath(int i) const { return nodes_[i]->directory + ".undo"; }
   std::vector<std::string> Command(int i) const;
 
   const Options options_;
   const std::string shim_;
+  int ended_by_full_disk_ = 0;
   std::vector<std::unique_ptr<Node>> nodes_;  // as many as there will be before any starts
   Network network_;                           // its thread looks at them
 };

@@ -38,9 +38,8 @@ class Nemesis {
   // One node, a majority or all, in a random order.
   std::vector<int> SomeNodes(bool all_too);
   std::string Names(const std::vector<int>& nodes) const;
-  // Waits, and watches that nodes live. `may_end`: a node that may end, or -1.
-  Status Wait(std::chrono::milliseconds time, std::chrono::steady_clock::time_point deadline,
-              int may_end = -1);
+  // Waits, and watches that nodes live.
+  Status Wait(std::chrono::milliseconds time, std::chrono::steady_clock::time_point deadline);
   void WaitUntilServed(FaultSpan* span, std::chrono::steady_clock::time_point deadline);
 
   const Options options_;
@@ -49,6 +48,7 @@ class Nemesis {
   const std::function<void(const std::string&)> say_;
   Rng rng_;
   std::vector<Fault> bag_;  // every kind comes up once before one comes again
+  bool first_bag_ = true;
   std::vector<FaultSpan> faults_;
   PowerCut power_;
 };

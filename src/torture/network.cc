@@ -75,11 +75,14 @@ StatusOr<int> FreePort() {
   // Below the range from which the kernel takes ports for outgoing connections: one that is free
   // now stays free while its node is down.
   static std::mt19937 random{std::random_device()()};
+  static std::set<int> given;  // nobody may listen there yet
   for (int i = 0; i < 1000; ++i) {
     const int port = 20000 + static_cast<int>(random() % 12000);
+    if (given.contains(port)) continue;
     const int fd = Listen(port);
     if (fd < 0) continue;
     close(fd);
+    given.insert(port);
     return port;
   }
   return Failed("find a free port");

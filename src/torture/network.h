@@ -100,7 +100,7 @@ class Network {
 // machine.
 bool HasConnection(int pid, int from, int to);
 
-// A port of this machine that nobody listens at.
+// A port of this machine that nobody listens at; another one each time. One thread at a time.
 StatusOr<int> FreePort();
 
 }  // namespace raftkv::torture

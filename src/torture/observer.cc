@@ -93,12 +93,16 @@ void Observer::Run() {
   }
 }
 
-Status WaitUntilAllServe(const std::vector<std::string>& endpoints, double seconds) {
+Status WaitUntilAllServe(const std::vector<std::string>& endpoints, double seconds,
+                         const std::function<Status()>& watch) {
   Client client = MakeClient(endpoints, milliseconds(3000));
   const auto begin = steady_clock::now();
   for (const std::string& endpoint : endpoints) {
     const std::chrono::duration<double> spent = steady_clock::now() - begin;
-    RAFTKV_RETURN_IF_ERROR(Until(seconds - spent.count(), [&]() -> Status {
+    Status watched;
+    const Status serves = Until(seconds - spent.count(), [&]() -> Status {
+      watched = watch();
+      if (!watched.ok()) return Status::Ok();
       etcdserverpb::RangeRequest request;
       request.set_key("torture");
       etcdserverpb::RangeResponse response;
@@ -106,7 +110,9 @@ Status WaitUntilAllServe(const std::vector<std::string>& endpoints, double secon
           client.Probe(endpoint, Bind<KV>(&KV::Stub::Range, request, &response));
       if (result.verdict == Verdict::kDone) return Status::Ok();
       return {Code::kUnavailable, endpoint + " does not serve: " + result.error};
-    }));
+    });
+    RAFTKV_RETURN_IF_ERROR(watched);
+    RAFTKV_RETURN_IF_ERROR(serves);
   }
   return Status::Ok();
 }

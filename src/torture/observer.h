@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <string>
@@ -39,8 +40,11 @@ class Observer {
   std::thread thread_;
 };
 
-// Waits until every node serves reads; kDeadlineExceeded, naming one that does not.
-Status WaitUntilAllServe(const std::vector<std::string>& endpoints, double seconds);
+// Waits until every node serves reads; kDeadlineExceeded, naming one that does not. Asks `watch`
+// meanwhile, and gives up at its first error.
+Status WaitUntilAllServe(
+    const std::vector<std::string>& endpoints, double seconds,
+    const std::function<Status()>& watch = [] { return Status::Ok(); });
 
 // Waits until every node has applied what the newest one had at the call, and compares the hashes
 // of what they hold at that revision. kCorruption when they differ.

@@ -22,7 +22,7 @@ std::string NamesOf(const std::set<Fault>& faults) {
 }
 
 // An error for people; empty when all is well.
-std::string ReadFaults(const std::string& list, std::set<Fault>* faults) {
+std::string ReadFaults(const std::string& list, Options* options) {
   if (list == "none") return "";
   for (size_t start = 0; start <= list.size();) {
     const size_t end = std::min(list.find(',', start), list.size());
@@ -31,7 +31,8 @@ std::string ReadFaults(const std::string& list, std::set<Fault>* faults) {
     bool known = word == "all";
     for (const auto& [fault, name] : FaultNames()) {
       if (word != "all" && word != name) continue;
-      faults->insert(fault);
+      options->faults.insert(fault);
+      if (word == name) options->named.insert(fault);
       known = true;
     }
     if (!known) return "--faults: there is no fault '" + word + "'";
@@ -49,6 +50,9 @@ std::string Check(const Options& options) {
   if (options.keys < keys_min) {
     return "--keys: " + std::to_string(options.clients) + " clients want at least " +
            std::to_string(keys_min) + ", for ten of them a key is what the checker can do";
+  }
+  if (options.lying_disk && !options.faults.contains(Fault::kPower)) {
+    return "--lying-disk: only a power cut shows the lie (--faults power)";
   }
   return "";
 }
@@ -91,8 +95,9 @@ ParsedOptions ParseOptions(int argc, char** argv) {
       "docs/torture.md",
       "raftkv-torture");
   app.footer(
-      "Exit codes: 0 proven; 1 something is wrong; 2 could not run; 3 the checker could not decide "
-      "(not a pass).");
+      "Exit codes: 0 proven; 1 something is wrong; 2 could not run; 3 not proven: the checker "
+      "could "
+      "not decide, a fault that was asked for never came, or the run was interrupted.");
   app.set_version_flag("--version", "raftkv-torture " RAFTKV_VERSION);
   std::string faults = "all";
   std::string endpoints;
@@ -106,7 +111,8 @@ ParsedOptions ParseOptions(int argc, char** argv) {
   app.add_option("--rate", o.rate, "Operations a second, of all clients together")
       ->capture_default_str();
   app.add_option("--faults", faults,
-                 "all, none, or a list of kill, pause, cut, delay, power, clock, disk")
+                 "all that this machine can do, none, or a list of kill, pause, cut, delay, power, "
+                 "clock, disk")
       ->capture_default_str();
   app.add_option(
       "--dir", o.directory,
@@ -131,7 +137,7 @@ ParsedOptions ParseOptions(int argc, char** argv) {
     return parsed;
   }
   if (app.count("--seed") == 0) o.seed = std::random_device()() % 1'000'000;
-  std::string problem = Check(o);
+  std::string problem;
   if (!endpoints.empty()) {
     const auto list = tools::ctl::ParseEndpoints(endpoints);
     if (list.ok()) {
@@ -139,9 +145,11 @@ ParsedOptions ParseOptions(int argc, char** argv) {
     } else {
       problem = list.status().message();
     }
-    faults = "none";
+    if (app.count("--faults") == 0) faults = "none";
+    if (faults != "none") problem = "--faults: none are made in a cluster that is there";
   }
-  if (problem.empty()) problem = ReadFaults(faults, &o.faults);
+  if (problem.empty()) problem = ReadFaults(faults, &o);
+  if (problem.empty()) problem = Check(o);
   if (!problem.empty()) {
     std::fprintf(stderr, "raftkv-torture: %s\n", problem.c_str());
     parsed.exit_code = kExitCouldNotRun;

@@ -32,6 +32,7 @@ struct Options {
   int keys = 6;
   int rate = 500;  // operations a second of all clients together
   std::set<Fault> faults;
+  std::set<Fault> named;  // of these, those that --faults names: all but "all" of them must be had
   std::string directory;  // empty: a temporary one, removed when all is well
   std::string history;    // empty: in the directory
   std::string report;   // without ending: .txt, .json and .html are added; empty: in the directory

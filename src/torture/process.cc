@@ -21,12 +21,12 @@ std::vector<char*> Pointers(const std::vector<std::string>& strings) {
   return out;
 }
 
+}  // namespace
+
 std::string HowItEnded(int status) {
   if (WIFSIGNALED(status)) return std::string("signal ") + strsignal(WTERMSIG(status));
   return "exit code " + std::to_string(WEXITSTATUS(status));
 }
-
-}  // namespace
 
 Status Process::Start(const std::vector<std::string>& command,
                       const std::vector<std::string>& environment, const std::string& log_path) {
@@ -77,11 +77,11 @@ std::optional<int> Process::Stop(double seconds) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-std::optional<std::string> Process::Ended() {
+std::optional<int> Process::Ended() {
   int status = 0;
   if (pid_ <= 0 || waitpid(pid_, &status, WNOHANG) != pid_) return std::nullopt;
   pid_ = 0;
-  return HowItEnded(status);
+  return status;
 }
 
 }  // namespace raftkv::torture

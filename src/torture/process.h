@@ -12,6 +12,9 @@
 
 namespace raftkv::torture {
 
+// A status of wait(2), for people.
+std::string HowItEnded(int status);
+
 // Dies with the thread that started it. Not thread-safe.
 class Process {
  public:
@@ -32,8 +35,8 @@ class Process {
   bool started() const { return pid_ > 0; }
   // 0 while there is none. Any thread.
   pid_t pid() const { return pid_; }
-  // How it ended, if it ended without having been told to; asks once.
-  std::optional<std::string> Ended();
+  // How it ended (as wait(2) has it), if it ended without having been told to; asks once.
+  std::optional<int> Ended();
 
  private:
   std::atomic<pid_t> pid_ = 0;

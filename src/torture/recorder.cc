@@ -5,6 +5,11 @@
 #include "check/history_file.h"
 
 namespace raftkv::torture {
+namespace {
+
+constexpr size_t kMalformedMax = 10;
+
+}  // namespace
 
 int64_t NowNs() {
   using Clock = std::chrono::steady_clock;
@@ -27,6 +32,11 @@ void Recorder::Add(check::Operation op, int64_t end_ns, const std::string& error
   if (seconds_.size() <= second) seconds_.resize(second + 1);
   Second& now = seconds_[second];
   if (op.outcome != check::Outcome::kOk) ++errors_[error];
+  if (op.kind != "get" && op.kind != "range") {
+    ClientProgress& client = clients_[op.client];
+    if (op.outcome == check::Outcome::kOk) ++client.writes_ok;
+    client.last_error = error;
+  }
   switch (op.outcome) {
     case check::Outcome::kOk:
       ++ok_;
@@ -43,6 +53,16 @@ void Recorder::Add(check::Operation op, int64_t end_ns, const std::string& error
   history_.push_back(std::move(op));
 }
 
+void Recorder::AddMalformed(const std::string& what) {
+  std::lock_guard lock(mutex_);
+  if (malformed_.size() < kMalformedMax) malformed_.push_back(what);
+}
+
+std::vector<std::string> Recorder::malformed() const {
+  std::lock_guard lock(mutex_);
+  return malformed_;
+}
+
 uint64_t Recorder::ok() const {
   std::lock_guard lock(mutex_);
   return ok_;
@@ -51,6 +71,11 @@ uint64_t Recorder::ok() const {
 uint64_t Recorder::operations() const {
   std::lock_guard lock(mutex_);
   return history_.size();
+}
+
+std::map<std::string, ClientProgress> Recorder::clients() const {
+  std::lock_guard lock(mutex_);
+  return clients_;
 }
 
 Status Recorder::Close() {

@@ -41,6 +41,13 @@ struct LeaderChange {
   uint64_t term = 0;
 };
 
+// How a client gets on. Reads say nothing of it: a client whose session is refused for ever can
+// read.
+struct ClientProgress {
+  uint64_t writes_ok = 0;
+  std::string last_error;  // of a write
+};
+
 // Thread-safe.
 class Recorder {
  public:
@@ -50,8 +57,14 @@ class Recorder {
   // `error`: why it did not succeed.
   void Add(check::Operation op, int64_t end_ns, const std::string& error);
 
+  // An answer that no state of the keys explains. The first few are kept.
+  void AddMalformed(const std::string& what);
+  std::vector<std::string> malformed() const;
+
   uint64_t ok() const;
   uint64_t operations() const;
+  // By name, all that recorded a write.
+  std::map<std::string, ClientProgress> clients() const;
 
   // After the last Add. The first error of writing the file, if there was one.
   Status Close();
@@ -69,6 +82,8 @@ class Recorder {
   std::vector<Second> seconds_;
   std::map<std::string, uint64_t> errors_;
   uint64_t ok_ = 0;
+  std::map<std::string, ClientProgress> clients_;
+  std::vector<std::string> malformed_;
 };
 
 }  // namespace raftkv::torture

@@ -59,6 +59,20 @@ std::map<std::string, FaultCount> CountFaults(const Report& report) {
   return counts;
 }
 
+std::vector<std::string> EnabledFaults(const Report& report) {
+  std::vector<std::string> names;
+  for (const auto& [fault, name] : FaultNames()) {
+    if (report.options.faults.contains(fault)) names.push_back(name);
+  }
+  return names;
+}
+
+std::string Joined(const std::vector<std::string>& list) {
+  std::string out;
+  for (const std::string& text : list) out += (out.empty() ? "" : "; ") + text;
+  return out;
+}
+
 // The commonest reasons, without the ports and addresses that make one into many.
 std::vector<std::pair<std::string, uint64_t>> CommonErrors(const Report& report) {
   std::map<std::string, uint64_t> merged;
@@ -74,11 +88,27 @@ std::vector<std::pair<std::string, uint64_t>> CommonErrors(const Report& report)
 
 }  // namespace
 
+std::vector<std::string> NotProven(const Report& report) {
+  std::vector<std::string> why;
+  if (!report.checked || report.check.verdict == check::Verdict::kUnknown) {
+    why.emplace_back("the checker could not decide");
+  }
+  if (report.interrupted) why.emplace_back("the run was interrupted");
+  const std::map<std::string, FaultCount> counts = CountFaults(report);
+  for (const std::string& name : EnabledFaults(report)) {
+    if (!counts.contains(name)) why.push_back("no " + name + " fault came up: raise --seconds");
+  }
+  // All was synced each time: a node that syncs nothing would have come out of it as well.
+  if (counts.contains(FaultName(Fault::kPower)) && report.power.changes == 0) {
+    why.emplace_back("no power cut took anything back: raise --seconds or --rate");
+  }
+  return why;
+}
+
 int ExitCode(const Report& report) {
   if (!report.problems.empty()) return 1;
-  if (!report.checked) return 3;
-  if (report.check.verdict == check::Verdict::kIllegal) return 1;
-  return report.check.verdict == check::Verdict::kOk ? 0 : 3;
+  if (report.checked && report.check.verdict == check::Verdict::kIllegal) return 1;
+  return NotProven(report).empty() ? 0 : 3;
 }
 
 uint32_t Percentile(std::vector<uint32_t> latencies_us, double p) {
@@ -137,6 +167,9 @@ std::string TextReport(const Report& report) {
                   static_cast<unsigned long long>(report.power.files),
                   static_cast<unsigned long long>(report.power.kept));
   }
+  if (report.options.faults.contains(Fault::kDisk)) {
+    out += Format("full disks ended a node %d times\n", report.ended_by_full_disk);
+  }
   for (const std::string& left_out : report.left_out) out += "left out: " + left_out + "\n";
   out += Format("leaders: %zu\n", report.leaders.size());
   out += Format("checker: %s, %llu operations in %zu groups of keys, %.1f s",
@@ -148,7 +181,7 @@ std::string TextReport(const Report& report) {
   const int code = ExitCode(report);
   out += code == 0   ? "PASS\n"
          : code == 1 ? "FAIL; again: " + ReplayCommand(report.options) + "\n"
-                     : "NOT PROVEN: the checker could not decide\n";
+                     : "NOT PROVEN: " + Joined(NotProven(report)) + "\n";
   return out;
 }
 
@@ -162,6 +195,8 @@ std::string JsonReport(const Report& report) {
   out["verdict"] = VerdictName(report);
   out["why"] = report.check.why;
   out["problems"] = report.problems;
+  out["not_proven"] = NotProven(report);
+  out["enabled"] = EnabledFaults(report);
   out["left_out"] = report.left_out;
   out["operations"] = {{"ok", totals.ok}, {"failed", totals.failed}, {"unknown", totals.unknown}};
   out["latency_us"] = {{"p50", totals.p50_us}, {"p99", totals.p99_us}, {"max", totals.max_us}};
@@ -169,6 +204,7 @@ std::string JsonReport(const Report& report) {
   out["power"] = {{"taken_back", report.power.changes},
                   {"files", report.power.files},
                   {"kept", report.power.kept}};
+  out["ended_by_full_disk"] = report.ended_by_full_disk;
   out["history"] = report.history;
   out["faults"] = Json::array();
   for (const FaultSpan& fault : report.faults) {
@@ -192,7 +228,8 @@ std::string JsonReport(const Report& report) {
                                {"p99_us", Percentile(second.latencies_us, 0.99)},
                                {"max_us", Percentile(second.latencies_us, 1)}});
   }
-  return out.dump(1) + "\n";
+  // The end of a node's log is cut at any byte, and errors are whatever a node answered.
+  return out.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace raftkv::torture

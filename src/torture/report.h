@@ -17,11 +17,13 @@ struct Report {
   Options options;
   std::vector<std::string> left_out;  // faults that could not be had here, and why
   double seconds = 0;                 // that it ran
+  bool interrupted = false;           // before --seconds were over
   std::vector<FaultSpan> faults;
   std::vector<LeaderChange> leaders;
   std::vector<Second> timeline;
   std::map<std::string, uint64_t> errors;  // why operations did not succeed, how often
   PowerCut power;
+  int ended_by_full_disk = 0;  // nodes, as they are to
   check::CheckReport check;
   bool checked = false;
   uint64_t operations = 0;
@@ -30,8 +32,11 @@ struct Report {
   std::string history;                // its path
 };
 
-// 0: proven; 1: something is wrong; 3: not decided. (2: it could not run.)
+// 0: proven; 1: something is wrong; 3: not proven. (2: it could not run.)
 int ExitCode(const Report& report);
+
+// Why the run proves less than was asked, where nothing is wrong; empty: it proves all of it.
+std::vector<std::string> NotProven(const Report& report);
 
 std::string TextReport(const Report& report);
 std::string JsonReport(const Report& report);

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -33,6 +34,8 @@ using std::chrono::steady_clock;
 constexpr int kExitCouldNotRun = 2;
 constexpr double kStartSeconds = 60;
 constexpr double kSettleSeconds = 60;
+// Of so many operations of a client one is a write, if it is to get on at all.
+constexpr double kOperationsWithAWrite = 20;
 constexpr auto kSayEvery = std::chrono::seconds(5);
 constexpr char kShimName[] = "raftkv-torture-shim.so";
 
@@ -119,10 +122,15 @@ class TortureRun {
     report_.problems.push_back(what);
   }
 
-  void LeaveOut(Fault fault, const std::string& why) {
+  // "All" means all that can be had; one that was asked for by name must be.
+  Status LeaveOut(Fault fault, const std::string& why) {
+    if (options().named.contains(fault)) {
+      return {Code::kInvalidArgument, "--faults " + FaultName(fault) + ": " + why};
+    }
     if (options().faults.erase(fault) > 0) {
       report_.left_out.push_back(FaultName(fault) + ": " + why);
     }
+    return Status::Ok();
   }
 
   Status Prepare() {
@@ -163,15 +171,21 @@ class TortureRun {
     if (access(shim.c_str(), R_OK) != 0) {
       shim.clear();
       const std::string why = std::string("there is no ") + kShimName + " beside this program";
-      LeaveOut(Fault::kPower, why);
-      LeaveOut(Fault::kClock, why);
+      if (options().lying_disk) return {Code::kInvalidArgument, "--lying-disk: " + why};
+      RAFTKV_RETURN_IF_ERROR(LeaveOut(Fault::kPower, why));
+      RAFTKV_RETURN_IF_ERROR(LeaveOut(Fault::kClock, why));
     } else if (!options().faults.contains(Fault::kPower) &&
                !options().faults.contains(Fault::kClock)) {
       shim.clear();
     }
+    if (options().nodes == 1) {
+      for (const Fault fault : {Fault::kCut, Fault::kDelay}) {
+        RAFTKV_RETURN_IF_ERROR(LeaveOut(fault, "one node has no links"));
+      }
+    }
     RAFTKV_ASSIGN_OR_RETURN(cluster_, Cluster::Make(options(), options().directory, shim));
-    if (cluster_->small_disk() < 0) LeaveOut(Fault::kDisk, "this user may not mount a tmpfs");
-    return Status::Ok();
+    if (cluster_->small_disk() >= 0) return Status::Ok();
+    return LeaveOut(Fault::kDisk, "this user may not mount a tmpfs");
   }
 
   Status Start() {
@@ -186,9 +200,9 @@ class TortureRun {
         RAFTKV_RETURN_IF_ERROR(cluster_->Start(i));
       }
     }
-    if (const Status serving = WaitUntilAllServe(endpoints_, kStartSeconds); !serving.ok()) {
+    const Status serving = WaitUntilAllServe(endpoints_, kStartSeconds, [&] { return Watch(); });
+    if (!serving.ok()) {
       if (!cluster_) return serving;
-      RAFTKV_RETURN_IF_ERROR(cluster_->CheckRunning());
       return {serving.code(), serving.message() + "\n" + cluster_->LogTail(0)};
     }
     observer_ = std::make_unique<Observer>(endpoints_, names);
@@ -197,19 +211,24 @@ class TortureRun {
     return Status::Ok();
   }
 
+  Status Watch() { return cluster_ ? cluster_->CheckRunning() : Status::Ok(); }
+
   void Break() {
     const Progress progress(recorder_.get());
     const auto deadline = After(options().seconds);
     if (!cluster_) {
-      while (!interrupted && steady_clock::now() < deadline) {
+      while (!interrupted && recorder_->malformed().empty() && steady_clock::now() < deadline) {
         std::this_thread::sleep_for(std::chrono::milliseconds(50));
       }
+      report_.interrupted = interrupted && steady_clock::now() < deadline;
       return;
     }
     Nemesis nemesis(options(), cluster_.get(), recorder_.get(), Say);
-    while (!interrupted && report_.problems.empty() && steady_clock::now() < deadline) {
+    while (!interrupted && report_.problems.empty() && recorder_->malformed().empty() &&
+           steady_clock::now() < deadline) {
       if (const Status round = nemesis.Round(deadline); !round.ok()) Problem(round.message());
     }
+    report_.interrupted = interrupted && steady_clock::now() < deadline;
     report_.faults = nemesis.faults();
     report_.power = nemesis.power();
   }
@@ -223,23 +242,33 @@ class TortureRun {
     }
     workload_->Stop();
     observer_->Stop();
+    for (const std::string& malformed : recorder_->malformed()) Problem(malformed);
     if (!observer_->two_leaders().empty()) Problem(observer_->two_leaders());
     report_.seconds = static_cast<double>(NowNs()) / 1e9;
     if (cluster_ && Proven(cluster_->CheckRunning())) (void)Proven(cluster_->Stop());
+    if (cluster_) report_.ended_by_full_disk = cluster_->ended_by_full_disk();
     (void)Proven(recorder_->Close());
     report_.leaders = observer_->leader_changes();
     report_.timeline = recorder_->seconds();
     report_.errors = recorder_->errors();
   }
 
-  // Every node serves, and the clients get on.
+  // Every node serves, and every client gets a write through.
   Status WaitForProgress() {
-    const uint64_t before = recorder_->ok();
-    RAFTKV_RETURN_IF_ERROR(WaitUntilAllServe(endpoints_, kSettleSeconds));
-    const auto deadline = After(kSettleSeconds);
-    while (recorder_->ok() < before + static_cast<uint64_t>(options().clients)) {
+    std::map<std::string, ClientProgress> before = recorder_->clients();
+    RAFTKV_RETURN_IF_ERROR(WaitUntilAllServe(endpoints_, kSettleSeconds, [&] { return Watch(); }));
+    const auto deadline =
+        After(kSettleSeconds + kOperationsWithAWrite * options().clients / options().rate);
+    for (int i = 0; i < options().clients;) {
+      const std::string name = Workload::ClientName(i);
+      std::map<std::string, ClientProgress> now = recorder_->clients();
+      if (now[name].writes_ok > before[name].writes_ok) {
+        ++i;
+        continue;
+      }
       if (steady_clock::now() > deadline) {
-        return {Code::kDeadlineExceeded, "the clients did not get on after the faults"};
+        return {Code::kDeadlineExceeded, "client " + name + " got no write through after the " +
+                                             "faults; its last error: " + now[name].last_error};
       }
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }
@@ -293,7 +322,9 @@ class TortureRun {
     if (!temporary_.empty() && code == 0) {
       // The reports are what one wants to look at; the data has done its duty.
       for (int i = 1; i <= options().nodes; ++i) {
-        fs::remove_all(temporary_ + "/n" + std::to_string(i), error);
+        for (const char* ending : {"", ".undo", ".clock"}) {
+          fs::remove_all(temporary_ + "/n" + std::to_string(i) + ending, error);
+        }
       }
       if (!wanted) fs::remove_all(temporary_, error);
     }

@@ -1,24 +1,18 @@
 // Loaded into a node (LD_PRELOAD) by raftkv-torture: keeps track of what the node has changed in
-// its data directory and not synced (undo_log.h), and moves its wall clock.
+// its data directory and not synced (undo_log.h). shim_clock.cc moves its wall clock.
 //
 //   RAFTKV_TORTURE_DATA   the directory to watch, absolute
-//   RAFTKV_TORTURE_UNDO   where to keep the log and what deleted files held; on the same file
-//   system RAFTKV_TORTURE_CLOCK  a file of 8 bytes: nanoseconds to add to the wall clock
+//   RAFTKV_TORTURE_LOG    the log; elsewhere than on a disk that is to be full
+//   RAFTKV_TORTURE_UNDO   a directory for what deleted files held; on the data's file system
 //   RAFTKV_TORTURE_LIE    if set, syncs of RocksDB's WAL and of the fence are taken for none: a
-//   disk
-//                         that lies about just what an acknowledgement rests on
+//                         disk that lies about just what an acknowledgement rests on
 //
 // The calls are made with syscall(), not by looking up the C library's: nothing to set up, whatever
 // comes first. Only what a node does is watched: not mmap, not files that were opened by fopen, not
 // descriptors that were duplicated. RocksDB's own log (LOG*) is left alone.
-#include <dlfcn.h>
 #include <fcntl.h>
-#include <linux/futex.h>
-#include <pthread.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/time.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -28,11 +22,12 @@
 #include <cstdarg>
 #include <cstdlib>
 #include <cstring>
-#include <ctime>
 #include <map>
 #include <mutex>
 #include <set>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "torture/undo_log.h"
 
@@ -79,6 +74,15 @@ std::string Absolute(int directory, const char* path) {
   return size <= 0 ? "" : std::string(buffer.data(), size) + "/" + path;
 }
 
+// A change that is not noted could not be taken back: the run would prove nothing. Nothing that
+// raftkvd ends with by itself.
+[[noreturn]] void GiveUp(const char* what) {
+  const std::string line =
+      std::string("raftkv-torture-shim: can't ") + what + ": " + std::strerror(errno) + "\n";
+  (void)!syscall(SYS_write, STDERR_FILENO, line.data(), line.size());
+  _exit(raftkv::torture::kShimGaveUp);
+}
+
 // Whether the file "PATH/" is one whose loss breaks an acknowledgement.
 bool IsPromise(const std::string& path) {
   return path.ends_with(".log/") || path.ends_with("/fence/");
@@ -113,7 +117,12 @@ class Shim {
       const uint64_t inode = InodeOf(path);
       const std::string saved =
           undo_ + "/" + std::to_string(getpid()) + "-" + std::to_string(sequence_);
-      if (inode != 0 && link(path.c_str(), saved.c_str()) == 0) {
+      if (inode != 0) {
+        // What is there under this name is of a life whose log is done with.
+        syscall(SYS_unlinkat, AT_FDCWD, saved.c_str(), 0);
+        if (syscall(SYS_linkat, AT_FDCWD, path.c_str(), AT_FDCWD, saved.c_str(), 0) != 0) {
+          GiveUp("keep a file that goes");
+        }
         record.saved = saved;
         saved_[record.inode].insert({saved, inode});
       }
@@ -162,26 +171,34 @@ class Shim {
   Shim() {
     const char* data = getenv("RAFTKV_TORTURE_DATA");
     const char* undo = getenv("RAFTKV_TORTURE_UNDO");
-    if (data == nullptr || undo == nullptr) return;
+    const char* path = getenv("RAFTKV_TORTURE_LOG");
+    if (data == nullptr || undo == nullptr || path == nullptr) return;
     data_ = data;
     undo_ = undo;
-    const std::string path = undo_ + "/log";
-    log_ = static_cast<int>(syscall(SYS_openat, AT_FDCWD, path.c_str(),
-                                    O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
     // A life before this one was killed: what it had not synced, still is not.
-    const auto records = raftkv::torture::ReadUndoLog(path);
-    if (!records.ok()) return;
+    std::vector<UndoRecord> records;
+    if (access(path, F_OK) == 0) {
+      auto read = raftkv::torture::ReadUndoLog(path);
+      if (!read.ok()) GiveUp("read the log");
+      records = *std::move(read);
+    }
     std::string again;
-    for (const UndoRecord& record : *records) {
+    for (const UndoRecord& record : records) {
       sequence_ = std::max(sequence_, record.sequence + 1);
       open_[record.inode].insert(record.sequence);
       if (!record.saved.empty()) saved_[record.inode].insert({record.saved, InodeOf(record.saved)});
       again += EncodeUndo(record);
     }
-    // A record that was cut off must not swallow the next one.
-    if (ftruncate(log_, 0) != 0 || syscall(SYS_write, log_, again.data(), again.size()) !=
-                                       static_cast<ssize_t>(again.size())) {
-      _exit(117);
+    // Anew, since a record that was cut off must not swallow the next one; and beside the old one,
+    // which a kill must not take with it.
+    const std::string beside = std::string(path) + ".new";
+    log_ = static_cast<int>(syscall(SYS_openat, AT_FDCWD, beside.c_str(),
+                                    O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600));
+    if (log_ < 0 ||
+        syscall(SYS_write, log_, again.data(), again.size()) !=
+            static_cast<ssize_t>(again.size()) ||
+        syscall(SYS_renameat2, AT_FDCWD, beside.c_str(), AT_FDCWD, path, 0) != 0) {
+      GiveUp("write the log again");
     }
   }
 
@@ -193,10 +210,9 @@ class Shim {
 
   void Write(const UndoRecord& record) {
     const std::string bytes = EncodeUndo(record);
-    // A change that is not noted could not be taken back: the run would prove nothing.
     if (syscall(SYS_write, log_, bytes.data(), bytes.size()) !=
         static_cast<ssize_t>(bytes.size())) {
-      _exit(117);
+      GiveUp("note a change");
     }
   }
 
@@ -216,7 +232,9 @@ class Shim {
       const auto files = std::move(saved->second);
       saved_.erase(saved);
       for (const auto& [path, file] : files) {
-        Done(file, sequence_);  // its number may be given to another file
+        // Its number may be given to another file; not while it has another name.
+        struct stat info {};
+        if (lstat(path.c_str(), &info) != 0 || info.st_nlink < 2) Done(file, sequence_);
         syscall(SYS_unlinkat, AT_FDCWD, path.c_str(), 0);
       }
     }
@@ -281,42 +299,6 @@ ssize_t Write(int fd, bool at_end, uint64_t offset, uint64_t length, const Chang
     offset = append ? size : static_cast<uint64_t>(lseek(fd, 0, SEEK_CUR));
   }
   return Shim::Get().Bytes(fd, info.st_ino, size, offset, length, change);
-}
-
-// The offset in RAFTKV_TORTURE_CLOCK's file; null: there is none.
-const std::atomic<int64_t>* ClockOffset() {
-  static const std::atomic<int64_t>* const offset = [] {
-    const char* path = getenv("RAFTKV_TORTURE_CLOCK");
-    if (path == nullptr) return static_cast<const std::atomic<int64_t>*>(nullptr);
-    const int fd = RealOpen(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
-    void* map = fd < 0 ? MAP_FAILED : mmap(nullptr, 8, PROT_READ, MAP_SHARED, fd, 0);
-    if (fd >= 0) syscall(SYS_close, fd);
-    return map == MAP_FAILED ? nullptr : static_cast<const std::atomic<int64_t>*>(map);
-  }();
-  return offset;
-}
-
-// By `sign` times the offset.
-void Move(timespec* time, int sign) {
-  const auto* offset = ClockOffset();
-  if (offset == nullptr || time == nullptr) return;
-  const int64_t ns = time->tv_sec * 1'000'000'000 + time->tv_nsec + sign * offset->load();
-  time->tv_sec = ns / 1'000'000'000;
-  time->tv_nsec = ns % 1'000'000'000;
-}
-
-int RealClock(clockid_t clock, timespec* time) {
-  using Function = int (*)(clockid_t, timespec*);
-  // Looked up: the system call would be many times slower, and RocksDB asks often.
-  static const auto real = reinterpret_cast<Function>(dlsym(RTLD_NEXT, "clock_gettime"));
-  return real != nullptr ? real(clock, time)
-                         : static_cast<int>(syscall(SYS_clock_gettime, clock, time));
-}
-
-// Who waits until a time of the moved clock, waits for the kernel's.
-bool IsWallClock(const timespec* time) {
-  constexpr time_t kYear2001 = 1'000'000'000;  // no machine has been up for so long
-  return time != nullptr && time->tv_sec > kYear2001;
 }
 
 mode_t ModeArgument(int flags, va_list* arguments) {
@@ -409,6 +391,29 @@ int ftruncate(int fd, off_t size) {
 
 int ftruncate64(int fd, off64_t size) { return ftruncate(fd, size); }
 
+int fallocate(int fd, int mode, off_t offset, off_t length) {
+  const auto real = [&] {
+    return static_cast<int>(syscall(SYS_fallocate, fd, mode, offset, length));
+  };
+  // Room without bytes is nothing that could be seen.
+  if (WatchOf(fd) != Watch::kFile || mode == FALLOC_FL_KEEP_SIZE) return real();
+  const bool moves = (mode & (FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE)) != 0;
+  return static_cast<int>(
+      Write(fd, false, offset, moves ? UINT64_MAX : static_cast<uint64_t>(length), real));
+}
+
+int fallocate64(int fd, int mode, off64_t offset, off64_t length) {
+  return fallocate(fd, mode, offset, length);
+}
+
+int posix_fallocate(int fd, off_t offset, off_t length) {
+  return fallocate(fd, 0, offset, length) == 0 ? 0 : errno;
+}
+
+int posix_fallocate64(int fd, off64_t offset, off64_t length) {
+  return posix_fallocate(fd, offset, length);
+}
+
 int truncate(const char* path, off_t size) {
   const int fd = Open(AT_FDCWD, path, O_WRONLY | O_CLOEXEC, 0);
   if (fd < 0) return -1;
@@ -448,6 +453,20 @@ int renameat(int from_directory, const char* from, int to_directory, const char*
 
 int rename(const char* from, const char* to) { return renameat2(AT_FDCWD, from, AT_FDCWD, to, 0); }
 
+int linkat(int from_directory, const char* from, int to_directory, const char* to, int flags) {
+  const auto real = [&] {
+    return static_cast<int>(syscall(SYS_linkat, from_directory, from, to_directory, to, flags));
+  };
+  const std::string path = Absolute(to_directory, to);
+  Shim& shim = Shim::Get();
+  struct stat info {};
+  // Where there is such a name already, the call fails, and must not be taken back.
+  if (!shim.Covers(path) || lstat(path.c_str(), &info) == 0) return real();
+  return shim.Names(UndoKind::kCreate, path, "", false, real);
+}
+
+int link(const char* from, const char* to) { return linkat(AT_FDCWD, from, AT_FDCWD, to, 0); }
+
 int unlinkat(int directory, const char* path, int flags) {
   const auto real = [&] { return static_cast<int>(syscall(SYS_unlinkat, directory, path, flags)); };
   const std::string full = Absolute(directory, path);
@@ -477,75 +496,6 @@ int mkdirat(int directory, const char* path, mode_t mode) {
 }
 
 int mkdir(const char* path, mode_t mode) { return mkdirat(AT_FDCWD, path, mode); }
-
-int clock_gettime(clockid_t clock, struct timespec* time) {
-  const int result = RealClock(clock, time);
-  if (result == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) Move(time, 1);
-  return result;
-}
-
-int gettimeofday(struct timeval* time, void*) {
-  struct timespec now;
-  if (clock_gettime(CLOCK_REALTIME, &now) != 0) return -1;
-  time->tv_sec = now.tv_sec;
-  time->tv_usec = now.tv_nsec / 1000;
-  return 0;
-}
-
-int pthread_cond_timedwait(pthread_cond_t* condition, pthread_mutex_t* mutex,
-                           const struct timespec* until) {
-  using Function = int (*)(pthread_cond_t*, pthread_mutex_t*, const timespec*);
-  // Not the first version, which is for programs of another kind of condition.
-  static const auto real = [] {
-    void* found = dlvsym(RTLD_NEXT, "pthread_cond_timedwait", "GLIBC_2.3.2");
-    return reinterpret_cast<Function>(
-        found != nullptr ? found : dlsym(RTLD_NEXT, "pthread_cond_timedwait"));
-  }();
-  timespec moved = *until;
-  if (IsWallClock(until)) Move(&moved, -1);
-  return real(condition, mutex, &moved);
-}
-
-int pthread_cond_clockwait(pthread_cond_t* condition, pthread_mutex_t* mutex, clockid_t clock,
-                           const struct timespec* until) {
-  using Function = int (*)(pthread_cond_t*, pthread_mutex_t*, clockid_t, const timespec*);
-  static const auto real = reinterpret_cast<Function>(dlsym(RTLD_NEXT, "pthread_cond_clockwait"));
-  timespec moved = *until;
-  if (clock == CLOCK_REALTIME) Move(&moved, -1);
-  return real(condition, mutex, clock, &moved);
-}
-
-// gRPC waits by system calls of its own (absl's futexes).
-long syscall(long number, ...) {
-  using Function = long (*)(long, ...);
-  // No static local: those wait by this very call.
-  static std::atomic<Function> real{nullptr};
-  Function function = real.load(std::memory_order_relaxed);
-  if (function == nullptr) {
-    function = reinterpret_cast<Function>(dlsym(RTLD_NEXT, "syscall"));
-    real.store(function, std::memory_order_relaxed);
-  }
-  std::array<long, 6> a{};
-  va_list arguments;
-  va_start(arguments, number);
-  for (long& argument : a) argument = va_arg(arguments, long);
-  va_end(arguments);
-  timespec moved{};
-  const auto* until = reinterpret_cast<const timespec*>(a[3]);
-  if (number == SYS_futex && (a[1] & FUTEX_CLOCK_REALTIME) != 0 && IsWallClock(until)) {
-    moved = *until;
-    Move(&moved, -1);
-    a[3] = reinterpret_cast<long>(&moved);
-  }
-  return function(number, a[0], a[1], a[2], a[3], a[4], a[5]);
-}
-
-time_t time(time_t* out) {
-  struct timespec now;
-  if (clock_gettime(CLOCK_REALTIME, &now) != 0) return -1;
-  if (out != nullptr) *out = now.tv_sec;
-  return now.tv_sec;
-}
 
 }  // extern "C"
 // NOLINTEND

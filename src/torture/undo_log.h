@@ -19,6 +19,9 @@
 
 namespace raftkv::torture {
 
+// The exit code of a node whose shim could not note a change.
+constexpr int kShimGaveUp = 117;
+
 enum class UndoKind : uint8_t {
   kBytes = 1,  // `bytes` were at `offset` of file `inode`, which was `size` long
   kCreate,     // there was no `path`

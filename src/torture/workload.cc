@@ -6,6 +6,7 @@
 
 #include "rpc.grpc.pb.h"
 #include "tools/ctl/call.h"
+#include "torture/answers.h"
 
 namespace raftkv::torture {
 namespace {
@@ -61,7 +62,7 @@ class Workload::Worker {
   Worker(Workload* workload, int number, size_t group)
       : w_(workload),
         group_(group),
-        name_("c" + std::to_string(number)),
+        name_(ClientName(number)),
         in_session_(number % 2 == 1),
         rng_(workload->options_.seed * 1000003 + static_cast<uint64_t>(number)),
         client_(NewClient()) {}
@@ -95,6 +96,7 @@ class Workload::Worker {
     const CallResult result =
         client_->Probe(PickEndpoint(), Bind<KV>(&KV::Stub::Range, request, &response));
     End(result, response.header().revision(), &op, [&] {
+      Look(request, response);
       for (const auto& kv : response.kvs()) {
         check::Step step = GetStep(kv.key());
         step.known = true;
@@ -159,6 +161,16 @@ class Workload::Worker {
     }
   }
 
+  // What the checker can't see is a problem at once.
+  template <typename Request, typename Response>
+  void Look(const Request& request, const Response& response) {
+    const std::string wrong = WrongWith(request, response);
+    if (wrong.empty()) return;
+    w_->recorder_->AddMalformed(name_ + " got a malformed answer: " + wrong + "; to " +
+                                request.ShortDebugString() + " came " +
+                                response.ShortDebugString());
+  }
+
   // A write: once, or again and again in a session that makes it one.
   CallResult Send(const Client::Rpc& rpc) {
     if (!in_session_) return client_->Once(PickEndpoint(), rpc);
@@ -190,6 +202,7 @@ class Workload::Worker {
     const CallResult result =
         client_->Probe(PickEndpoint(), Bind<KV>(&KV::Stub::Range, request, &response));
     End(result, response.header().revision(), &op, [&] {
+      Look(request, response);
       SetResult(response, &op.then_steps[0]);
       seen_[key] = op.then_steps[0].value;
     });
@@ -204,6 +217,7 @@ class Workload::Worker {
     etcdserverpb::DeleteRangeResponse response;
     const CallResult result = Send(Bind<KV>(&KV::Stub::DeleteRange, request, &response));
     End(result, response.header().revision(), &op, [&] {
+      Look(request, response);
       op.then_steps[0].deleted = response.deleted() > 0;
       seen_[key].reset();
     });
@@ -240,6 +254,7 @@ class Workload::Worker {
     etcdserverpb::TxnResponse response;
     const CallResult result = Send(Bind<KV>(&KV::Stub::Txn, request, &response));
     End(result, response.header().revision(), &op, [&] {
+      Look(request, response);
       op.succeeded = response.succeeded();
       if (*op.succeeded) seen_[key] = op.then_steps[0].value;
     });
@@ -258,6 +273,7 @@ class Workload::Worker {
     etcdserverpb::TxnResponse response;
     const CallResult result = Send(Bind<KV>(&KV::Stub::Txn, request, &response));
     End(result, response.header().revision(), &op, [&] {
+      Look(request, response);
       op.succeeded = response.succeeded();
       if (*op.succeeded) {
         for (const check::Step& step : op.then_steps) seen_[step.key] = step.value;

@@ -24,6 +24,9 @@ class Workload {
   Workload(const Options& options, std::vector<std::string> endpoints, Recorder* recorder);
   ~Workload();
 
+  // What the client of this number is called in the history.
+  static std::string ClientName(int number) { return "c" + std::to_string(number); }
+
   void Start();
   // Waits for what is under way.
   void Stop();

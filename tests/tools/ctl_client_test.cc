@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "rpc.grpc.pb.h"
+#include "store/kv_errors.h"
 #include "tools/ctl/commands.h"
 #include "tools/fake_service.h"
 
@@ -308,6 +309,19 @@ TEST(RetryPolicy, AfterADoubtfulTryADefiniteRefusalOfTheRequestIsFinal) {
   RetryPolicy policy(CallKind::kWrite);
   EXPECT_EQ(policy.OnStatus(StatusCode::UNAVAILABLE), Verdict::kRetry);
   EXPECT_EQ(policy.OnStatus(StatusCode::FAILED_PRECONDITION), Verdict::kFailed);
+}
+
+// The first try was applied, and then its session expired.
+TEST(RetryPolicy, AfterADoubtfulTryASessionThatForgotSettlesNothing) {
+  for (const raftkv::Status& forgot :
+       {store::ErrSessionUnknown(), store::ErrSessionSequenceStale()}) {
+    RetryPolicy policy(CallKind::kWrite);
+    EXPECT_EQ(policy.OnStatus(StatusCode::DEADLINE_EXCEEDED), Verdict::kRetry);
+    EXPECT_EQ(policy.OnStatus(StatusCode::FAILED_PRECONDITION, forgot.message()),
+              Verdict::kUnknown);
+    RetryPolicy first(CallKind::kWrite);
+    EXPECT_EQ(first.OnStatus(StatusCode::FAILED_PRECONDITION, forgot.message()), Verdict::kFailed);
+  }
 }
 
 TEST(RetryPolicy, WhatAnEndpointThatHangsMayUseUp) {

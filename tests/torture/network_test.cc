@@ -12,6 +12,7 @@
 #include <array>
 #include <chrono>
 #include <optional>
+#include <set>
 #include <thread>
 
 namespace raftkv::torture {
@@ -89,6 +90,12 @@ TEST_F(NetworkTest, BytesGoBothWays) {
   EXPECT_EQ(Receive(far_, 5), "there");
   Send(far_, "back");
   EXPECT_EQ(Receive(near_, 4), "back");
+}
+
+TEST(FreePort, IsAnotherOneEachTime) {
+  std::set<int> ports;
+  for (int i = 0; i < 300; ++i) ports.insert(FreePort().value());
+  EXPECT_EQ(ports.size(), 300u);
 }
 
 TEST(HasConnection, TellsWhoseItIs) {

@@ -18,7 +18,8 @@ Report Good() {
                     .what = "n1 <&> n2",
                     .begin_ns = 200'000'000,
                     .end_ns = 900'000'000,
-                    .served_ns = 1'000'000'000}};
+                    .served_ns = 1'000'000'000},
+                   {.name = "cut", .what = "n3", .begin_ns = 1'000'000'000}};
   report.leaders = {{100'000'000, "n2", 3}};
   report.operations = 6;
   report.checked = true;
@@ -42,6 +43,34 @@ TEST(Report, OnlyOkIsAPass) {
   EXPECT_EQ(ExitCode(report), 1);
 }
 
+// What was asked for and did not happen is not proven.
+TEST(Report, LessThanWasAskedForIsNotAPass) {
+  const auto not_proven = [](const Report& report, const std::string& why) {
+    const std::string text = TextReport(report);
+    return ExitCode(report) == 3 && text.find("NOT PROVEN: " + why) != std::string::npos &&
+           JsonReport(report).find(why) != std::string::npos;
+  };
+  Report report = Good();
+  report.interrupted = true;
+  EXPECT_TRUE(not_proven(report, "the run was interrupted")) << TextReport(report);
+  report = Good();
+  report.faults.pop_back();
+  EXPECT_TRUE(not_proven(report, "no cut fault came up")) << TextReport(report);
+  report.faults.clear();
+  EXPECT_TRUE(not_proven(report, "no kill fault came up")) << TextReport(report);
+  report.options.faults.clear();  // none was asked for
+  EXPECT_EQ(ExitCode(report), 0);
+  report = Good();
+  report.options.faults.insert(Fault::kPower);
+  report.faults.push_back({.name = "power"});
+  EXPECT_TRUE(not_proven(report, "no power cut took anything back")) << TextReport(report);
+  report.power.changes = 1;
+  EXPECT_EQ(ExitCode(report), 0);
+  report.faults.clear();
+  report.problems = {"the nodes differ"};
+  EXPECT_EQ(ExitCode(report), 1);
+}
+
 TEST(Report, TheTextSaysHowToDoItAgain) {
   Report report = Good();
   EXPECT_NE(TextReport(report).find("PASS"), std::string::npos);
@@ -59,6 +88,18 @@ TEST(Report, TheJsonHasTheFigures) {
   EXPECT_EQ(json["latency_us"]["max"], 9000);
   EXPECT_EQ(json["faults"][0]["what"], "n1 <&> n2");
   EXPECT_EQ(json["timeline"].size(), 2u);
+}
+
+// Just when there is something to say.
+TEST(Report, TheJsonTakesAnyBytes) {
+  const std::string bad = "half of an \xc3";
+  Report report = Good();
+  report.problems = {bad};
+  report.errors[bad] = 1;
+  report.check.why = bad;
+  report.faults[0].what = bad;
+  const auto json = nlohmann::json::parse(JsonReport(report));
+  EXPECT_EQ(json["problems"][0], "half of an \xef\xbf\xbd");
 }
 
 TEST(Report, ThePageStandsAlone) {

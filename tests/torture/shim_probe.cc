@@ -1,9 +1,11 @@
 // Changes files as it is told, one word a step, and ends without any clean-up: shim_test.cc cuts
 // the power then. Words: write:FILE:TEXT, at:FILE:OFFSET:TEXT, empty:FILE, sync:FILE, syncdir,
-// rename:FROM:TO, delete:FILE, clock.
+// rename:FROM:TO, link:FROM:TO, delete:FILE, allocate:FILE:SIZE, fill:FILE (until the disk is
+// full), clock.
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
@@ -56,7 +58,18 @@ bool Do(const std::vector<std::string>& step) {
     return fsync(fd) == 0 && close(fd) == 0;
   }
   if (what == "rename") return rename(Path(step[1]).c_str(), Path(step[2]).c_str()) == 0;
+  if (what == "link") return link(Path(step[1]).c_str(), Path(step[2]).c_str()) == 0;
+  if (what == "allocate") {
+    return fallocate(File(step[1]), 0, 0, std::atoi(step[2].c_str())) == 0 &&
+           posix_fallocate(File(step[1]), 0, 1) == 0;
+  }
   if (what == "delete") return unlink(Path(step[1]).c_str()) == 0;
+  if (what == "fill") {
+    const std::string bytes(4096, 'f');
+    while (write(File(step[1]), bytes.data(), bytes.size()) > 0) {
+    }
+    return errno == ENOSPC;
+  }
   if (what == "clock") return std::printf("%lld\n", static_cast<long long>(time(nullptr))) > 0;
   return false;
 }

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <sys/mount.h>
 #include <sys/wait.h>
 
 #include <chrono>
@@ -32,11 +33,17 @@ class Shim : public testing::Test {
   Shim() {
     std::string pattern = testing::TempDir() + "raftkv-shim-XXXXXX";
     root_ = mkdtemp(pattern.data());
+    log_ = root_ + ".undo";
     Clean();
   }
-  ~Shim() override { fs::remove_all(root_); }
+  ~Shim() override {
+    umount2(root_.c_str(), MNT_DETACH);  // most tests have nothing there
+    fs::remove_all(root_);
+    fs::remove(log_);
+  }
 
   void Clean() {
+    fs::remove(log_);
     for (const char* name : {"/data", "/undo"}) {
       fs::remove_all(root_ + name);
       fs::create_directories(root_ + name);
@@ -45,15 +52,19 @@ class Shim : public testing::Test {
 
   // A process that does these steps and is gone.
   void Run(const std::string& steps) {
-    const std::string command = "LD_PRELOAD=" RAFTKV_SHIM " RAFTKV_TORTURE_DATA=" + root_ +
-                                "/data RAFTKV_TORTURE_UNDO=" + root_ +
-                                "/undo " RAFTKV_SHIM_PROBE " " + root_ + "/data " + steps;
+    const std::string command = Command(steps);
     ASSERT_EQ(std::system(command.c_str()), 0) << command;
+  }
+
+  std::string Command(const std::string& steps) const {
+    return "LD_PRELOAD=" RAFTKV_SHIM " RAFTKV_TORTURE_DATA=" + root_ +
+           "/data RAFTKV_TORTURE_UNDO=" + root_ + "/undo RAFTKV_TORTURE_LOG=" + log_ +
+           " " RAFTKV_SHIM_PROBE " " + root_ + "/data " + steps;
   }
 
   void Cut(uint64_t seed) {
     Rng rng(seed);
-    const auto cut = CutPower(root_ + "/undo/log", root_, &rng);
+    const auto cut = CutPower(log_, root_, &rng);
     ASSERT_TRUE(cut.ok()) << cut.status();
   }
 
@@ -77,6 +88,7 @@ class Shim : public testing::Test {
 
   using Set = std::set<std::string>;
   std::string root_;
+  std::string log_;  // not in it: a disk may be full
 };
 
 TEST_F(Shim, WhatIsSyncedStays) {
@@ -122,6 +134,23 @@ TEST_F(Shim, ADeletedFileMayComeBack) {
   EXPECT_EQ(Outcomes("write:f:abc sync:f syncdir delete:f syncdir", "f"), Set({"-"}));
 }
 
+// RocksDB takes in a snapshot's tables so.
+TEST_F(Shim, ALinkWithoutASyncOfTheDirectoryMayNotHaveHappened) {
+  EXPECT_EQ(Outcomes("write:f:abc sync:f syncdir link:f:g", "g"), Set({"-", "abc"}));
+  EXPECT_EQ(Outcomes("write:f:abc sync:f syncdir link:f:g syncdir", "g"), Set({"abc"}));
+  EXPECT_EQ(Outcomes("write:f:abc sync:f syncdir link:f:g", "f"), Set({"abc"}));
+}
+
+TEST_F(Shim, WhatIsNotSyncedMayBeLostUnderAnotherName) {
+  EXPECT_EQ(Outcomes("write:f:abc sync:f syncdir write:f:d link:f:g syncdir delete:f syncdir", "g"),
+            Set({"abc", "abcd"}));
+}
+
+TEST_F(Shim, AllocatedBytesMayBeLost) {
+  EXPECT_EQ(Outcomes("write:f:abc sync:f syncdir allocate:f:5", "f"),
+            Set({"abc", std::string("abc\0\0", 5)}));
+}
+
 // The page cache survives a kill, but nothing became durable by it.
 TEST_F(Shim, WhatALifeBeforeDidNotSyncMayStillBeLost) {
   std::set<std::string> outcomes;
@@ -141,9 +170,39 @@ TEST_F(Shim, WhatALifeBeforeDidNotSyncMayStillBeLost) {
   EXPECT_EQ(Read("f"), "abc");
 }
 
+// A process that ends before it has written its log again: here, because it may write no file.
+TEST_F(Shim, ALifeThatEndsAtItsStartForgetsNothing) {
+  std::set<std::string> outcomes;
+  for (uint64_t seed = 0; seed < 10; ++seed) {
+    Clean();
+    Run("write:f:abc sync:f syncdir write:f:d");
+    const std::string killed = "ulimit -c 0; ulimit -f 0; " + Command("write:f:e");
+    EXPECT_NE(std::system(killed.c_str()), 0);
+    Cut(seed);
+    outcomes.insert(Read("f").value_or("-"));
+  }
+  EXPECT_EQ(outcomes, Set({"abc", "abcd"}));
+}
+
 TEST_F(Shim, TheLogIsEmptyWhenAllIsSynced) {
   Run("write:f:abc write:g:def sync:f sync:g syncdir");
-  EXPECT_EQ(fs::file_size(root_ + "/undo/log"), 0u);
+  EXPECT_EQ(fs::file_size(log_), 0u);
+}
+
+// It is the process that meets the full disk, and not the shim.
+TEST_F(Shim, AFullDiskIsTheProcessesOwn) {
+  if (mount("tmpfs", root_.c_str(), "tmpfs", 0, "size=256k") != 0) {
+    GTEST_SKIP() << "this user may not mount a tmpfs";
+  }
+  for (uint64_t seed = 0; seed < 4; ++seed) {
+    Clean();
+    Run("write:f:abc sync:f syncdir write:f:d fill:g write:f:e rename:f:h delete:g");
+    Cut(seed);
+  }
+  // A page was left for f: what was written when the disk was full came to the same file.
+  Clean();
+  Run("write:f:abc sync:f syncdir fill:g at:f:1:X rename:f:h");
+  EXPECT_EQ(Read("h"), "aXc");
 }
 
 TEST_F(Shim, TheWallClockIsMoved) {
@@ -175,9 +234,9 @@ TEST_F(Shim, ANodesDirectoryIsThereAfterAPowerCut) {
                                             "--initial-advertise-peer-urls=" + peer,
                                             "--listen-http-urls=" + url(FreePort().value()),
                                             "--initial-cluster=n1=" + peer};
-  const std::vector<std::string> environment = {"LD_PRELOAD=" RAFTKV_SHIM,
-                                                "RAFTKV_TORTURE_DATA=" + root_ + "/data",
-                                                "RAFTKV_TORTURE_UNDO=" + root_ + "/undo"};
+  const std::vector<std::string> environment = {
+      "LD_PRELOAD=" RAFTKV_SHIM, "RAFTKV_TORTURE_DATA=" + root_ + "/data",
+      "RAFTKV_TORTURE_UNDO=" + root_ + "/undo", "RAFTKV_TORTURE_LOG=" + log_};
   for (uint64_t seed = 0; seed < 4; ++seed) {
     Clean();
     fs::remove_all(root_ + "/data");

@@ -8,6 +8,8 @@ namespace {
 constexpr std::string_view kAppliedOnce = "raftkv: the write was applied once";
 constexpr std::string_view kNotForLearners = "etcdserver: rpc not supported for learner";
 constexpr std::string_view kTooManySessions = "raftkv: too many sessions";
+constexpr std::string_view kNoSession = "raftkv: the session does not exist";
+constexpr std::string_view kStaleSequence = "raftkv: the session has already gone past";
 constexpr std::string_view kUnhealthyCluster = "etcdserver: unhealthy cluster";
 
 // Errors that follow from the request and the replicated state alone.
@@ -34,6 +36,11 @@ bool DidNothing(grpc::StatusCode code, std::string_view message) {
           (message == kUnhealthyCluster || message == kNotForLearners));
 }
 
+// Errors of a session that no longer knows what became of a write.
+bool ForgotTheWrite(std::string_view message) {
+  return message.starts_with(kNoSession) || message.starts_with(kStaleSequence);
+}
+
 }  // namespace
 
 Verdict RetryPolicy::OnNotSent() {
@@ -52,6 +59,7 @@ Verdict RetryPolicy::OnStatus(grpc::StatusCode code, std::string_view message) {
     without_session_ = true;
     return Verdict::kRetry;
   }
+  if (may_have_taken_effect_ && ForgotTheWrite(message)) return Verdict::kUnknown;
   if (IsFinal(code) || kind_ == CallKind::kProbe) return Verdict::kFailed;
   const bool worth_retrying =
       code == grpc::StatusCode::UNAVAILABLE || code == grpc::StatusCode::DEADLINE_EXCEEDED;

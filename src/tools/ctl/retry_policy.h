@@ -34,8 +34,10 @@ class RetryPolicy {
   // No connection came about: the request never left.
   Verdict OnNotSent();
 
-  // The answer to a request that was sent. `message` is looked at for the two errors that sessions
-  // add: "too many sessions" and "applied once, answer not kept" (src/store/kv_errors.h).
+  // The answer to a request that was sent. `message` is looked at for the errors that sessions
+  // add (src/store/kv_errors.h): "too many sessions", "applied once, answer not kept", and those of
+  // a session that has expired or gone on. The latter say that this try did nothing, and that it
+  // can't be known whether an earlier one did.
   //
   // UNAVAILABLE and DEADLINE_EXCEEDED leave open whether the write was proposed: even "no leader"
   // may come after another try was. Sent again with its session it is safe. Errors that come from
