@@ -314,6 +314,7 @@ void Core::LeaveRole() {
   replicate_ = false;
   transfer_target_ = NodeId();
   transfer_elapsed_ = 0;
+  stalled_elapsed_ = 0;
 }
 
 bool Core::HearsFromLeader() const {

@@ -292,6 +292,7 @@ class Core {
   // replication.cc
   void TickLeader();
   void MeasureRound(Progress& progress);
+  void LeaveIfDiskStalls();
   void BroadcastHeartbeat();
   void ReplicateToAll();
   void TellCommitTo(NodeId to, Progress& progress);
@@ -357,6 +358,8 @@ class Core {
   bool replicate_ = false;  // there may be something to send to followers
   NodeId transfer_target_;
   uint32_t transfer_elapsed_ = 0;
+  Index stalled_at_;              // its own disk, behind the others', has not got beyond this...
+  uint32_t stalled_elapsed_ = 0;  // ...for so many ticks
   LeaderReads leader_reads_;
 
   // Terms this process has led whose entries may be uncommitted, and those of the entries that were

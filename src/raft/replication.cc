@@ -32,11 +32,26 @@ void Core::TickLeader() {
     CheckQuorum();
     if (role_ != Role::kLeader) return;
   }
+  LeaveIfDiskStalls();
   if (++heartbeat_elapsed_ >= options_.heartbeat_ticks) {
     heartbeat_elapsed_ = 0;
     for (auto& [peer, progress] : peers_) progress.OnHeartbeatTick();
     BroadcastHeartbeat();
   }
+}
+
+// A quorum of others commits what this node can't store, and so can't apply or answer, while it
+// keeps them from electing one that can. Followers find out about a dead leader; of a dead disk
+// only the leader can tell them.
+void Core::LeaveIfDiskStalls() {
+  if (log_.durable() >= log_.commit() || log_.durable() != stalled_at_) {
+    stalled_at_ = log_.durable();
+    stalled_elapsed_ = 0;
+    return;
+  }
+  if (++stalled_elapsed_ < options_.election_ticks || !transfer_target_.none()) return;
+  stalled_elapsed_ = 0;
+  (void)TransferLeadership(NodeId());  // where nobody else votes, nothing was committed without it
 }
 
 void Core::MeasureRound(Progress& progress) {

@@ -133,11 +133,16 @@ void Checker::OnSynced(const SimNode& node, const Status& durable) {
   }
 }
 
-// No committed entry goes, but for a snapshot that holds it, or a cut behind what is applied.
+// No committed entry goes, but for a snapshot that holds it, or a cut behind what is applied. The
+// leader that overwrites has all that was committed in terms up to its own; a later one may have
+// committed what it does not know of, on other nodes (paper, figure 8).
 void Checker::CheckTruncation(const SimNode& node, const raft::AppendTask& task) const {
   if (task.install || task.truncate_from.none() || task.truncate_from > committed()) return;
   const Shadow& shadow = shadows_.at(node.id());
   if (task.truncate_from > shadow.last()) return;
+  const auto later = committed_in_.upper_bound(shadow.hard.term);
+  if (later == committed_in_.begin()) return;
+  if (std::prev(later)->second.index < task.truncate_from) return;
   const LogPosition position{task.truncate_from, ghost_[task.truncate_from.value() - 1].term};
   if (shadow.Holds(position)) Fail(node, "removes the committed entry " + Text(position));
 }
@@ -398,7 +403,7 @@ void Checker::CheckState(const SimNode& node) const {
     etcdserverpb::RangeRequest request;
     request.set_key(key);
     const auto response = node.store().Range(request);
-    if (!response.ok()) Fail(node, "can't read " + key + ": " + response.status().message());
+    if (!response.ok()) throw DiskFailed("can't read " + key + ": " + response.status().message());
     std::optional<std::string> value;
     if (response->kvs_size() > 0) value = response->kvs(0).value();
     const auto expected = ValueAt(key, response->header().revision());
@@ -413,7 +418,7 @@ void Checker::CheckLog(const SimNode& node) const {
   std::vector<Entry> entries;
   while (log.first() + entries.size() <= log.last()) {
     const Status status = node.ReadLog(log.first() + entries.size(), log.last(), &entries);
-    if (!status.ok()) Fail(node, "can't read its log: " + status.message());
+    if (!status.ok()) throw DiskFailed("can't read its log: " + status.message());
   }
   for (const Entry& entry : entries) {
     if (entry.index > committed()) break;

@@ -105,7 +105,6 @@ RunSummary Cluster::Run() {
   Heal();
   Converge();
   CheckQuiet();
-  RestartAll();
   return summary();
 }
 

@@ -142,7 +142,7 @@ class Cluster {
   void Converge();
   bool HasConverged();
   void CheckQuiet();
-  void RestartAll();
+  void RestartAll(const Membership& members);
 
   const Plan plan_;
   const bool trace_;

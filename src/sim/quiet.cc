@@ -86,18 +86,21 @@ void Cluster::Converge() {
 }
 
 void Cluster::CheckQuiet() {
-  const Host* const leader = Leader();
+  const Membership members = Leader()->node.core().membership();
   for (const auto& host : hosts_) {
-    if (!host->node.up() || !leader->node.core().membership().Contains(host->node.id())) continue;
-    checker_.CheckState(host->node);
-    checker_.CompareHash(host->node);
+    if (!host->node.up() || !members.Contains(host->node.id())) continue;
     summary_.healed += host->was_short;
+    // What rotted where nobody has looked yet is found now.
+    Do(host.get(), [&] {
+      checker_.CheckState(host->node);
+      checker_.CompareHash(host->node);
+    });
   }
+  RestartAll(members);
 }
 
 // What is on the disks once more, without what is in memory: the power goes everywhere at once.
-void Cluster::RestartAll() {
-  const Membership members = Leader()->node.core().membership();
+void Cluster::RestartAll(const Membership& members) {
   for (const auto& host : hosts_) {
     if (host->node.up()) Crash(host.get(), CrashKind::kPower, 0);
   }
@@ -105,7 +108,8 @@ void Cluster::RestartAll() {
     if (host->lost) continue;
     Start(host.get());
     // Who is no member may have entries that nobody has told it are void.
-    if (host->node.up() && members.Contains(host->node.id())) checker_.CheckLog(host->node);
+    if (!host->node.up() || !members.Contains(host->node.id())) continue;
+    Do(host.get(), [&] { checker_.CheckLog(host->node); });
   }
 }
 

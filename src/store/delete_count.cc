@@ -26,13 +26,15 @@ class Counter {
   Status Add(const DeleteRangeRequest& request, Deleted* deleted) {
     if (!DeletesRanges(request)) return Status::Ok();
     bool too_many = false;
-    RAFTKV_RETURN_IF_ERROR(view_->Scan(
-        KeyRange::Of(request.key(), request.range_end()), at_, [&](const KeyVersion& version) {
-          ++deleted->keys;
-          deleted->key_bytes += version.key.size();
-          too_many = deleted->keys > limits_.keys_max || deleted->key_bytes > limits_.key_bytes_max;
-          return !too_many;
-        }));
+    RAFTKV_RETURN_IF_ERROR(view_->Scan(KeyRange::Of(request.key(), request.range_end()), at_,
+                                       [&](const KeyVersion& version) {
+                                         ++deleted->keys;
+                                         deleted->key_bytes += version.key.size();
+                                         too_many = deleted->keys > limits_.keys_max ||
+                                                    deleted->key_bytes > limits_.key_bytes_max ||
+                                                    ++looked_at_ > kBranchesMax * limits_.keys_max;
+                                         return !too_many;
+                                       }));
     return too_many ? ErrTooManyDeletes(limits_.keys_max, limits_.key_bytes_max) : Status::Ok();
   }
 
@@ -47,6 +49,10 @@ class Counter {
   }
 
  private:
+  // Of nested transactions every branch is looked at, and there can be as many as a request has
+  // room for.
+  static constexpr uint64_t kBranchesMax = 4;
+
   Status Add(const Ops& ops, Deleted* deleted) {
     for (const RequestOp& op : ops) {
       if (op.has_request_delete_range()) {
@@ -61,6 +67,7 @@ class Counter {
   MvccView* const view_;
   const int64_t at_;
   const DeleteLimits limits_;
+  uint64_t looked_at_ = 0;
 };
 
 bool OpsDeleteRanges(const Ops& ops) {

@@ -22,6 +22,7 @@ struct DeleteLimits {
 
 // ErrTooManyDeletes if `request` would delete more at revision `at`. Looks at every key until it is
 // known; values are not kept. Of a transaction at both branches: which is taken is decided later.
+// Nor may all branches together come to more than four times as many keys.
 // Deletes of single keys don't count, and ranges that overlap count twice.
 Status CheckDeletes(MvccView* view, int64_t at, const etcdserverpb::DeleteRangeRequest& request,
                     const DeleteLimits& limits = {});

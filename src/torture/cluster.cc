@@ -88,15 +88,23 @@ Status Cluster::MakeNode(int i, const std::string& directory) {
   if (error || !fs::is_empty(node->directory, error)) {
     return {Code::kAlreadyExists, node->directory + " can't be made, or is not empty"};
   }
+  // Notes of an earlier run are of other files.
+  for (const char* beside : {".undo", ".undo.new", ".clock"}) {
+    fs::remove(node->directory + beside, error);
+  }
+  nodes_.push_back(std::move(node));
+  return PrepareDirectory(i);
+}
+
+Status Cluster::PrepareDirectory(int i) {
+  Node* const node = nodes_[i].get();
   if (i == 0 && options_.faults.contains(Fault::kDisk)) {
     node->small_disk = mount("tmpfs", node->directory.c_str(), "tmpfs", 0, kSmallDiskOptions) == 0;
   }
-  if (!shim_.empty()) {
-    fs::create_directories(node->directory + "/undo", error);
-    RAFTKV_RETURN_IF_ERROR(MakeClock(node.get()));
-  }
-  nodes_.push_back(std::move(node));
-  return Status::Ok();
+  if (shim_.empty()) return Status::Ok();
+  std::error_code error;
+  fs::create_directories(node->directory + "/undo", error);
+  return MakeClock(node);
 }
 
 Status Cluster::MakeClock(Node* node) {

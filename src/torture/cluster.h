@@ -87,6 +87,7 @@ class Cluster {
   // Whether a full disk ended the node, and it said so.
   bool FullDiskEnded(int i, int status) const;
   Status MakeNode(int i, const std::string& directory);
+  Status PrepareDirectory(int i);
   Status MakeClock(Node* node);
   std::string LogPath(int i) const { return nodes_[i]->directory + ".log"; }
   size_t LogBytes(int i) const;

@@ -101,6 +101,7 @@ class TortureRun {
 
   int Go() {
     if (const Status made = Prepare(); !made.ok()) return CouldNotRun(made);
+    is_started_ = true;
     if (const Status started = Start(); !started.ok()) return CouldNotRun(started);
     Break();
     Settle();
@@ -114,6 +115,8 @@ class TortureRun {
   int CouldNotRun(const Status& status) {
     std::fprintf(stderr, "raftkv-torture: %s\n", status.message().c_str());
     cluster_.reset();
+    std::error_code error;
+    if (!temporary_.empty() && !is_started_) fs::remove_all(temporary_, error);
     return kExitCouldNotRun;
   }
 
@@ -335,7 +338,8 @@ class TortureRun {
   }
 
   Report report_;
-  std::string temporary_;  // empty: the directory is the user's
+  std::string temporary_;    // empty: the directory is the user's
+  bool is_started_ = false;  // there may be something to look at
   std::vector<std::string> endpoints_;
   std::unique_ptr<Recorder> recorder_;
   std::unique_ptr<Cluster> cluster_;

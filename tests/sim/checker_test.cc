@@ -154,6 +154,21 @@ TEST_F(SimCheckerSaysNoTest, ACommittedEntryIsRemoved) {
   EXPECT_EQ(Store(2, task), "node 2: removes the committed entry 1@1");
 }
 
+// A follower of an older leader, whose write comes late, may drop what a later leader has committed
+// on other nodes by then.
+TEST_F(SimCheckerSaysNoTest, NotWhereAnOlderLeaderRemovesIt) {
+  raft::AppendTask task;
+  task.truncate_from = Index(1);
+  task.hard_state = HardState{};
+  Checker* const checker = &*checker_;
+  node(3).Crash(CrashKind::kProcess);
+  checker->OnDamaged(NodeId(3));
+  raft::AppendTask stored;
+  stored.entries = {{Index(1), Term(1), EntryKind::kNoop, nullptr}};
+  EXPECT_EQ(Store(3, stored), "");
+  EXPECT_EQ(Store(3, task), "");
+}
+
 TEST_F(SimCheckerSaysNoTest, TwoEntriesOfOneTermAtOneIndex) {
   raft::AppendTask task;
   task.entries = {At(2, 1, "a")};

@@ -52,6 +52,21 @@ TEST_F(DeleteCountTest, CountsTheirBytesToo) {
   EXPECT_TRUE(Refused(DeleteOf("long", "m"), {.key_bytes_max = 1003}));
 }
 
+// However small each branch is, there is an end to the looking.
+TEST_F(DeleteCountTest, ManyBranchesAreTooMuchToCount) {
+  TxnRequest txn;
+  TxnRequest* nested = &txn;
+  for (int depth = 0; depth < 6; ++depth) {
+    AddTo(nested, true, "a", "d");
+    nested = nested->add_failure()->mutable_request_txn();
+  }
+  EXPECT_TRUE(Refused(txn));
+  TxnRequest few;
+  AddTo(&few, true, "a", "d");
+  AddTo(few.add_failure()->mutable_request_txn(), true, "a", "d");
+  EXPECT_FALSE(Refused(few));
+}
+
 TEST_F(DeleteCountTest, ATransactionTakesOneBranch) {
   TxnRequest txn;
   AddTo(&txn, true, "a", "d");

@@ -324,6 +324,16 @@ TEST(RetryPolicy, AfterADoubtfulTryASessionThatForgotSettlesNothing) {
   }
 }
 
+// What it deletes is counted anew for each try, before the session is asked.
+TEST(RetryPolicy, AfterADoubtfulTryTooManyKeysSettleNothing) {
+  const std::string refused = store::ErrTooManyDeletes(10, 100).message();
+  RetryPolicy policy(CallKind::kWrite);
+  EXPECT_EQ(policy.OnStatus(StatusCode::DEADLINE_EXCEEDED), Verdict::kRetry);
+  EXPECT_EQ(policy.OnStatus(StatusCode::INVALID_ARGUMENT, refused), Verdict::kUnknown);
+  RetryPolicy first(CallKind::kWrite);
+  EXPECT_EQ(first.OnStatus(StatusCode::INVALID_ARGUMENT, refused), Verdict::kFailed);
+}
+
 TEST(RetryPolicy, WhatAnEndpointThatHangsMayUseUp) {
   RetryPolicy policy(CallKind::kWrite);
   const milliseconds total(4000);

@@ -10,6 +10,7 @@ constexpr std::string_view kNotForLearners = "etcdserver: rpc not supported for 
 constexpr std::string_view kTooManySessions = "raftkv: too many sessions";
 constexpr std::string_view kNoSession = "raftkv: the session does not exist";
 constexpr std::string_view kStaleSequence = "raftkv: the session has already gone past";
+constexpr std::string_view kTooManyDeletes = "raftkv: this would delete more than";
 constexpr std::string_view kUnhealthyCluster = "etcdserver: unhealthy cluster";
 
 // Errors that follow from the request and the replicated state alone.
@@ -36,9 +37,11 @@ bool DidNothing(grpc::StatusCode code, std::string_view message) {
           (message == kUnhealthyCluster || message == kNotForLearners));
 }
 
-// Errors of a session that no longer knows what became of a write.
-bool ForgotTheWrite(std::string_view message) {
-  return message.starts_with(kNoSession) || message.starts_with(kStaleSequence);
+// Errors that say nothing of an earlier try of the write: its session is not known any more, or was
+// not asked, because what the write would do by now was looked at first.
+bool SaysNothingOfEarlierTries(std::string_view message) {
+  return message.starts_with(kNoSession) || message.starts_with(kStaleSequence) ||
+         message.starts_with(kTooManyDeletes);
 }
 
 }  // namespace
@@ -59,7 +62,7 @@ Verdict RetryPolicy::OnStatus(grpc::StatusCode code, std::string_view message) {
     without_session_ = true;
     return Verdict::kRetry;
   }
-  if (may_have_taken_effect_ && ForgotTheWrite(message)) return Verdict::kUnknown;
+  if (may_have_taken_effect_ && SaysNothingOfEarlierTries(message)) return Verdict::kUnknown;
   if (IsFinal(code) || kind_ == CallKind::kProbe) return Verdict::kFailed;
   const bool worth_retrying =
       code == grpc::StatusCode::UNAVAILABLE || code == grpc::StatusCode::DEADLINE_EXCEEDED;
