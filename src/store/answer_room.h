@@ -1,4 +1,4 @@
-// How much the answer to a write may hold of what was read for it: ranges and previous values.
+// How much an answer may hold of what was read for it: ranges and previous values.
 //
 // Every member applies every write, and again after a crash. An answer that takes more memory than
 // there is would end them all, and each start after that: so it is built only where somebody wants
@@ -22,11 +22,14 @@ namespace raftkv::store {
 // would hold different answers.
 inline constexpr size_t kWriteAnswerBytesMax = 64 << 20;
 
+// Of a read, counted in the same way. One member builds that, once; but a client that gets no
+// answer asks the next. An answer is in memory twice while it is sent, and gRPC ends at 2 GiB.
+inline constexpr size_t kReadAnswerBytesMax = 512 << 20;
+
 // Belongs to one request.
 class AnswerRoom {
  public:
-  // For reads: their answers are built by one member, once.
-  static AnswerRoom Unbounded() { return {SIZE_MAX, true}; }
+  static AnswerRoom ForRead(size_t max = kReadAnswerBytesMax) { return {max, true}; }
   static AnswerRoom ForWrite(bool wanted) { return {kWriteAnswerBytesMax, wanted}; }
 
   // Whether what is read goes into the answer: it is wanted, and not given up. Once false it stays

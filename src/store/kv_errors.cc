@@ -102,6 +102,12 @@ Status ErrAnswerTooLarge(int64_t revision) {
               "revision or the one before it"};
 }
 
+Status ErrReadTooLarge(size_t bytes_max) {
+  return {Code::kResourceExhausted, "raftkv: the answer would take more than " +
+                                        std::to_string(bytes_max) +
+                                        " bytes; read in parts, with a limit"};
+}
+
 bool SaysApplied(const Status& status) { return status.message().starts_with(kApplied); }
 
 }  // namespace raftkv::store

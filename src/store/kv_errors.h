@@ -1,6 +1,7 @@
 // etcd's error texts. Clients match on them, so they are part of the API.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "common/status.h"
@@ -43,6 +44,8 @@ Status ErrSessionAnswerTooLarge(int64_t revision);
 // Answers to writes (ours, not etcd's). The write was applied, and its answer would have said
 // `revision`, but held more than kWriteAnswerBytesMax (answer_room.h).
 Status ErrAnswerTooLarge(int64_t revision);
+// A read's answer would take more memory than that. Ours, not etcd's.
+Status ErrReadTooLarge(size_t bytes_max);
 // Whether `status`, though an error, says that the write was applied.
 bool SaysApplied(const Status& status);
 

@@ -225,16 +225,17 @@ std::pair<MvccView, ReadBounds> KvStore::Take(
   return TakeView(served->revision, served->compact_revision, [&] { return make(served->kv); });
 }
 
-StatusOr<etcdserverpb::RangeResponse> KvStore::Range(
-    const etcdserverpb::RangeRequest& request) const {
+StatusOr<etcdserverpb::RangeResponse> KvStore::Range(const etcdserverpb::RangeRequest& request,
+                                                     size_t answer_bytes_max) const {
   const KeyRange range = KeyRange::Of(request.key(), request.range_end());
   auto [view, bounds] = Take([&](const FamilyHandle& kv) {
     return range.single ? MvccView::ForKey(engine_->db(), kv)
                         : MvccView::ForRange(engine_->db(), kv, range);
   });
   etcdserverpb::RangeResponse response;
-  AnswerRoom room = AnswerRoom::Unbounded();
+  AnswerRoom room = AnswerRoom::ForRead(answer_bytes_max);
   RAFTKV_RETURN_IF_ERROR(ReadRange(&view, bounds, request, &room, &response));
+  if (room.given_up()) return ErrReadTooLarge(answer_bytes_max);
   return response;
 }
 
@@ -284,20 +285,22 @@ std::optional<StatusOr<etcdserverpb::RangeResponse>> KvStore::GetInMemory(
   if (GetRemembered(request, &response)) return response;
   auto [view, bounds] =
       Take([this](const FamilyHandle& kv) { return MvccView::ForKeyInMemory(engine_->db(), kv); });
-  AnswerRoom room = AnswerRoom::Unbounded();
+  AnswerRoom room = AnswerRoom::ForRead();
   const Status status = ReadRange(&view, bounds, request, &room, &response);
   if (view.missed()) return std::nullopt;
   if (!status.ok()) return status;
   return response;
 }
 
-StatusOr<etcdserverpb::TxnResponse> KvStore::ReadOnlyTxn(
-    const etcdserverpb::TxnRequest& request) const {
+StatusOr<etcdserverpb::TxnResponse> KvStore::ReadOnlyTxn(const etcdserverpb::TxnRequest& request,
+                                                         size_t answer_bytes_max) const {
   RAFTKV_CHECK(IsReadOnly(request), "a transaction with writes was not proposed");
   auto [view, bounds] =
       Take([this](const FamilyHandle& kv) { return MvccView::ForAll(engine_->db(), kv); });
   etcdserverpb::TxnResponse response;
-  RAFTKV_RETURN_IF_ERROR(Transaction(&view, bounds).Run(request, &response));
+  Transaction transaction(&view, bounds, AnswerRoom::ForRead(answer_bytes_max));
+  RAFTKV_RETURN_IF_ERROR(transaction.Run(request, &response));
+  if (transaction.room().given_up()) return ErrReadTooLarge(answer_bytes_max);
   return response;
 }
 

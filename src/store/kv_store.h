@@ -18,6 +18,7 @@
 #include "common/status.h"
 #include "common/types.h"
 #include "rpc.pb.h"
+#include "store/answer_room.h"
 #include "store/applied_record.h"
 #include "store/apply_result.h"
 #include "store/cluster_state.h"
@@ -88,15 +89,18 @@ class KvStore {
   };
   StatusOr<Hash> HashAt(int64_t revision, const std::function<bool()>& stop) const;
 
-  // A read at one consistent revision. Errors: ErrCompacted, ErrFutureRevision; kCorruption, with
-  // the key, for a record that fails its checksum.
-  StatusOr<etcdserverpb::RangeResponse> Range(const etcdserverpb::RangeRequest& request) const;
+  // A read at one consistent revision. Errors: ErrCompacted, ErrFutureRevision; ErrReadTooLarge for
+  // what would take more memory than `answer_bytes_max`; kCorruption, with the key, for a record
+  // that fails its checksum.
+  StatusOr<etcdserverpb::RangeResponse> Range(const etcdserverpb::RangeRequest& request,
+                                              size_t answer_bytes_max = kReadAnswerBytesMax) const;
   // The same for one key (no range_end), by a thread that must not wait: what would have to be read
   // from the disk, or takes long for another reason, has no answer here.
   std::optional<StatusOr<etcdserverpb::RangeResponse>> GetInMemory(
       const etcdserverpb::RangeRequest& request) const;
-  // A transaction for which IsReadOnly holds.
-  StatusOr<etcdserverpb::TxnResponse> ReadOnlyTxn(const etcdserverpb::TxnRequest& request) const;
+  // A transaction for which IsReadOnly holds; as a whole no larger than Range.
+  StatusOr<etcdserverpb::TxnResponse> ReadOnlyTxn(
+      const etcdserverpb::TxnRequest& request, size_t answer_bytes_max = kReadAnswerBytesMax) const;
 
   // Whether one write may delete what `request`, a DeleteRangeRequest or a TxnRequest, would delete
   // now (delete_count.h). Reads that, up to the bound.

@@ -180,7 +180,7 @@ Status ReadRange(MvccView* view, const ReadBounds& bounds, const RangeRequest& r
 
 void AnswerOneKey(const KeyVersion* version, const ReadBounds& bounds, const RangeRequest& request,
                   etcdserverpb::RangeResponse* response) {
-  AnswerRoom room = AnswerRoom::Unbounded();
+  AnswerRoom room = AnswerRoom::ForRead();
   Collector collector(request, &room, response);
   if (version != nullptr) collector.Add(*version);
   collector.Finish();

@@ -21,8 +21,8 @@ namespace raftkv::store {
 class Transaction {
  public:
   // For reads only.
-  Transaction(MvccView* view, const ReadBounds& bounds)
-      : view_(view), bounds_(bounds), writer_(nullptr), room_(AnswerRoom::Unbounded()) {}
+  Transaction(MvccView* view, const ReadBounds& bounds, const AnswerRoom& room)
+      : view_(view), bounds_(bounds), writer_(nullptr), room_(room) {}
   // For writes. Begins and ends a revision of `writer`. What is changed, and the status, are the
   // same whatever `room` there is for what is read.
   Transaction(BatchWriter* writer, int64_t compact_revision, const AnswerRoom& room);

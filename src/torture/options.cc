@@ -97,7 +97,8 @@ ParsedOptions ParseOptions(int argc, char** argv) {
   app.footer(
       "Exit codes: 0 proven; 1 something is wrong; 2 could not run; 3 not proven: the checker "
       "could "
-      "not decide, a fault that was asked for never came, or the run was interrupted.");
+      "not decide, a fault that was asked for never came, or took nothing back where it should, or "
+      "the run was interrupted.");
   app.set_version_flag("--version", "raftkv-torture " RAFTKV_VERSION);
   std::string faults = "all";
   std::string endpoints;
@@ -114,9 +115,9 @@ ParsedOptions ParseOptions(int argc, char** argv) {
                  "all that this machine can do, none, or a list of kill, pause, cut, delay, power, "
                  "clock, disk")
       ->capture_default_str();
-  app.add_option(
-      "--dir", o.directory,
-      "Where to keep data and logs; default: a temporary directory, removed after a pass");
+  app.add_option("--dir", o.directory,
+                 "Where to keep data and logs; default: a temporary directory, which a pass leaves "
+                 "without data");
   app.add_option("--history", o.history, "Where to write the history (docs/history-format.md)");
   app.add_option("--report", o.report,
                  "Where to write the report; .txt, .json and .html are added");

@@ -1,4 +1,4 @@
-// What answers to writes hold, for whom they are built, and what becomes of those that are too
+// What answers hold, for whom those to writes are built, and what becomes of those that are too
 // large.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -204,6 +204,28 @@ TEST(TooLarge, TheErrorSaysThatTheWriteWasApplied) {
 }
 
 // What a session keeps is replicated: it must not depend on who waits for the answer.
+TEST(TooLarge, AReadIsRefused) {
+  TestNode node;
+  Fill(&node, 10);
+  EXPECT_EQ(node.store().Range(AllOfThem(), 9 * kMiB).status(), ErrReadTooLarge(9 * kMiB));
+  EXPECT_EQ(node.store().Range(AllOfThem(), 11 * kMiB)->kvs_size(), 10);
+  RangeRequest few = AllOfThem();
+  few.set_limit(8);
+  EXPECT_EQ(node.store().Range(few, 9 * kMiB)->count(), 10) << "with a limit it is read in parts";
+  RangeRequest counted = AllOfThem();
+  counted.set_count_only(true);
+  EXPECT_EQ(node.store().Range(counted, 1)->count(), 10);
+}
+
+TEST(TooLarge, SoIsATransactionThatReads) {
+  TestNode node;
+  Fill(&node, 10);
+  TxnRequest txn;
+  for (int i = 0; i < 2; ++i) *txn.add_success()->mutable_request_range() = AllOfThem();
+  EXPECT_EQ(node.store().ReadOnlyTxn(txn, 15 * kMiB).status(), ErrReadTooLarge(15 * kMiB));
+  EXPECT_EQ(node.store().ReadOnlyTxn(txn, 21 * kMiB)->responses_size(), 2);
+}
+
 TEST(SessionAnswers, AreTheSameWithAndWithoutAWaiter) {
   TestNode waiting;
   TestNode follower;
