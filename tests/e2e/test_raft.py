@@ -1,10 +1,12 @@
 """Raft seen from outside: elections, agreement, partitions and the loss of a majority."""
 
+import fcntl
 import threading
 import time
 
 import pytest
 from harness.client import Client, RpcFailed, grpc
+from harness.cluster import BIN_DIR
 from harness.http import call, key_path
 from harness.wait import wait_until
 
@@ -322,6 +324,32 @@ def assert_refused(error, bound_s, begin):
     assert error.text.startswith("etcdserver: "), error
     assert "timed out" in error.text or "no leader" in error.text, error
     assert time.monotonic() - begin < bound_s
+
+
+@pytest.mark.raftkv_only
+def test_a_leader_whose_disk_hangs_hands_over(make_cluster):
+    """Its heartbeats go on, so that nobody else would stand for election by himself."""
+    library = BIN_DIR.parent / "tests/e2e/libhang_sync.so"
+    if not library.exists():
+        pytest.skip("a build with sanitizers takes no preloaded library")
+    cluster = make_cluster(3)
+    for node in cluster.nodes:
+        hang = cluster.dir / f"{node.name}.hang"
+        hang.touch()
+        node.own_environment = {"LD_PRELOAD": str(library), "HANG_SYNC": str(hang)}
+    cluster.start()
+    old = cluster.leader()
+    old.client.put(b"k", b"before")
+    others = cluster.others(old)
+    with open(cluster.dir / f"{old.name}.hang", "rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        put_anywhere(others, b"k", b"committed without its disk")
+        new = cluster.leader_other_than(old)
+        new.client.put(b"k", b"while it hangs")
+        assert new.client.get(b"k") == b"while it hangs"
+    old.wait_ready()
+    assert old.client.get(b"k") == b"while it hangs"
+    cluster.assert_same_contents()
 
 
 def test_majority_lost_and_back(three):

@@ -60,6 +60,7 @@ class Node:
         # How this node sees the peers: itself directly, the others perhaps through a proxy.
         self.peer_view = {}
         self.own_flags = {}  # by name, beside those of the cluster
+        self.own_environment = {}
         self._client = None
 
     def __repr__(self):
@@ -136,7 +137,8 @@ class Node:
     def start(self, **override):
         assert not self.running, f"{self.name} runs already"
         self.drop_client()
-        self.process = spawn(self.command(**override), self.log_path)
+        self.process = spawn(self.command(**override), self.log_path,
+                             env={**os.environ, **self.own_environment})
         self.paused = False
         return self
 
