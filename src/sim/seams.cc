@@ -8,6 +8,8 @@
 //   whoever starts it;
 // - there are no periodic tasks, which live in a thread of their own (they flush RocksDB's log);
 // - a machine has two processors, whatever this one has;
+// - an array is as large as was asked for. glibc gives a few bytes more now and then, and RocksDB,
+//   which counts a memtable's memory by malloc_usable_size, would write it out sooner or later;
 // - a compaction's keys are not looked at for its statistics, which nobody reads: where one that
 //   has nothing to write meets an I/O error there are none, and Debian's build then ends the
 //   program (RocksDbFactsDeathTest);
@@ -15,12 +17,14 @@
 // On other threads, and outside a SimEnv::Scope, everything is as usual.
 
 #include <dlfcn.h>
+#include <malloc.h>
 #include <pthread.h>
 
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <new>
 
 #include <rocksdb/slice.h>
 #include <rocksdb/status.h>
@@ -53,7 +57,34 @@ bool RunInsteadOfWaiting(pthread_mutex_t* mutex) {
 // No thread has it; the threads it stands for have ended.
 constexpr pthread_t kEndedThread = 1;
 
+// In front of every array, also of those that are made outside of a SimEnv::Scope: they may be
+// freed within.
+struct alignas(16) ArrayHeader {
+  uintptr_t mark;
+  size_t bytes;
+};
+uintptr_t MarkOf(const void* array) {
+  return reinterpret_cast<uintptr_t>(array) ^ 0x5eed5eed5eed5eedu;
+}
+
+void FreeArray(void* array) {
+  if (array == nullptr) return;
+  ArrayHeader* const header = static_cast<ArrayHeader*>(array) - 1;
+  header->mark = 0;
+  std::free(header);
+}
+
 }  // namespace
+
+void* operator new[](size_t bytes) {
+  auto* const header = static_cast<ArrayHeader*>(std::malloc(sizeof(ArrayHeader) + bytes));
+  if (header == nullptr) throw std::bad_alloc();
+  header->mark = MarkOf(header + 1);
+  header->bytes = bytes;
+  return header + 1;
+}
+void operator delete[](void* array) noexcept { FreeArray(array); }
+void operator delete[](void* array, size_t) noexcept { FreeArray(array); }
 
 extern "C" {
 
@@ -99,6 +130,14 @@ int pthread_join(pthread_t thread, void** result) {
 }
 
 int get_nprocs(void) { return 2; }
+
+size_t malloc_usable_size(void* array) noexcept {
+  if (array == nullptr) return 0;
+  const ArrayHeader* const header = static_cast<ArrayHeader*>(array) - 1;
+  if (header->mark == MarkOf(array)) return header->bytes;
+  static const auto real = Real<size_t (*)(void*)>("malloc_usable_size");
+  return real(array);
+}
 
 }  // extern "C"
 

@@ -79,8 +79,19 @@ class AppTest : public testing::Test {
     const ServerOptions options = Options();
     App app(options);
     RAFTKV_RETURN_IF_ERROR(app.Start());
-    const auto stub = etcdserverpb::KV::NewStub(grpc::CreateChannel(
-        options.listen_client_urls[0].HostPort(), grpc::InsecureChannelCredentials()));
+    const auto channel = grpc::CreateChannel(options.listen_client_urls[0].HostPort(),
+                                             grpc::InsecureChannelCredentials());
+    // The node publishes its attributes once it leads. Not while somebody copies its log: behind
+    // the put nothing is to be written.
+    const auto cluster = etcdserverpb::Cluster::NewStub(channel);
+    for (etcdserverpb::MemberListResponse members;
+         members.members_size() == 0 || members.members(0).clienturls_size() == 0;) {
+      grpc::ClientContext context;
+      context.set_wait_for_ready(true);
+      const grpc::Status listed = cluster->MemberList(&context, {}, &members);
+      if (!listed.ok()) return {Code::kUnavailable, listed.error_message()};
+    }
+    const auto stub = etcdserverpb::KV::NewStub(channel);
     grpc::ClientContext context;
     context.set_wait_for_ready(true);
     etcdserverpb::PutRequest request;

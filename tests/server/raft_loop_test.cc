@@ -74,7 +74,7 @@ TEST_F(RaftLoopTest, AForwardedWriteThatIsNeverAnsweredIsUnknown) {
 
 // The leader says what a read has to wait for, and then this node hears no more.
 TEST_F(RaftLoopTest, AConfirmedReadExpires) {
-  options_.request_timeout = milliseconds(200);
+  options_.request_timeout = seconds(1);
   SilentPeer leader(NodeId(2));
   LoopNode node(dir_, 3, options_, {{2, leader.port()}});
   node.Hear(NodeId(2), Term(5), raft::Heartbeat{});

@@ -16,6 +16,7 @@
 
 #include "sim/node.h"
 #include "sim/seams.h"
+#include "store/command.h"
 
 namespace raftkv::sim {
 namespace {
@@ -115,6 +116,32 @@ TEST_F(SimCheckerTest, ADamagedNodeMayFindItsStateAheadOfItsLog) {
   const Status status = node(1).Start(members_);
   EXPECT_EQ(status.code(), Code::kCorruption) << status.message();
   EXPECT_NE(status.message().find("but the log ends at"), std::string::npos) << status.message();
+}
+
+// A read error must not pass for records that are not there.
+TEST_F(SimCheckerTest, AStateThatCanNotBeReadHasNoHash) {
+  StartNodes(1);
+  // Sessions for more than one block.
+  for (int i = 0; i < 300; ++i) {
+    etcdserverpb::PutRequest put;
+    put.set_key("k");
+    put.set_value(std::to_string(i));
+    const std::string command = store::EncodeCommand(
+        store::CommandType::kPut, 1, {"client-" + std::to_string(i), 1}, put.SerializeAsString());
+    ASSERT_TRUE(node(1).Write(1, command, /*now_ms=*/1000).ok());
+    Work(&node(1));
+  }
+  node(1).FlushKv();
+  bool failed = false;
+  node(1).disk().SetFaultHook([&failed](DiskOp op, const std::string& path) {
+    if (op != DiskOp::kRead || !path.ends_with(".sst") || failed) return DiskResult::kOk;
+    failed = true;
+    return DiskResult::kIoError;
+  });
+  const auto hash = node(1).HashRecords();
+  ASSERT_TRUE(failed);
+  EXPECT_FALSE(hash.ok());
+  EXPECT_TRUE(node(1).HashRecords().ok());
 }
 
 // Something that a node's disk is said to have stored.
