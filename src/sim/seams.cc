@@ -57,6 +57,13 @@ bool RunInsteadOfWaiting(pthread_mutex_t* mutex) {
 // No thread has it; the threads it stands for have ended.
 constexpr pthread_t kEndedThread = 1;
 
+// A sanitizer's allocator says what was asked for by itself, and would not have us look in front of
+// what may be no array.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define RAFTKV_EXACT_ALLOCATOR
+#endif
+
+#ifndef RAFTKV_EXACT_ALLOCATOR
 // In front of every array, also of those that are made outside of a SimEnv::Scope: they may be
 // freed within.
 struct alignas(16) ArrayHeader {
@@ -73,9 +80,11 @@ void FreeArray(void* array) {
   header->mark = 0;
   std::free(header);
 }
+#endif
 
 }  // namespace
 
+#ifndef RAFTKV_EXACT_ALLOCATOR
 void* operator new[](size_t bytes) {
   auto* const header = static_cast<ArrayHeader*>(std::malloc(sizeof(ArrayHeader) + bytes));
   if (header == nullptr) throw std::bad_alloc();
@@ -85,6 +94,7 @@ void* operator new[](size_t bytes) {
 }
 void operator delete[](void* array) noexcept { FreeArray(array); }
 void operator delete[](void* array, size_t) noexcept { FreeArray(array); }
+#endif
 
 extern "C" {
 
@@ -131,6 +141,7 @@ int pthread_join(pthread_t thread, void** result) {
 
 int get_nprocs(void) { return 2; }
 
+#ifndef RAFTKV_EXACT_ALLOCATOR
 size_t malloc_usable_size(void* array) noexcept {
   if (array == nullptr) return 0;
   const ArrayHeader* const header = static_cast<ArrayHeader*>(array) - 1;
@@ -138,6 +149,7 @@ size_t malloc_usable_size(void* array) noexcept {
   static const auto real = Real<size_t (*)(void*)>("malloc_usable_size");
   return real(array);
 }
+#endif
 
 }  // extern "C"
 
