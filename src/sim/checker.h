@@ -27,8 +27,6 @@ struct Shadow {
   std::vector<Term> terms;  // of the entries after before_first
 
   Index last() const { return before_first.index + terms.size(); }
-  // Of the last one.
-  Term last_term() const { return terms.empty() ? before_first.term : terms.back(); }
   bool Holds(LogPosition position) const;
   void CarryOut(const raft::AppendTask& task);
   std::string ToString() const;
